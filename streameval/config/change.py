@@ -1,0 +1,104 @@
+"""What a changed configuration does to kept state.
+
+Invariant: configuration is part of the function that makes the outputs. A model's state carries the digest and the
+text of the configuration it was made under; a difference takes effect at a mark, field by field, as each declares:
+``live``, ``restarts`` (what is learnt anew) or ``refused``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import xxhash
+from pydantic.fields import FieldInfo
+
+from streameval.config.model import INHERITED
+from streameval.config.section import Effect, Section
+from streameval.config.worker import Config
+
+__all__ = ["Change", "changes", "digest", "facts"]
+
+
+@dataclass(slots=True, frozen=True)
+class Change:
+    """One changed value: its dotted path, both values (None: absent), and what it does."""
+
+    path: str
+    old: Any
+    new: Any
+    effect: Effect
+    restarts: str = ""
+    """What is learnt anew (``restarts``), or what to do instead (``refused``)."""
+
+    def __str__(self) -> str:
+        said = f"{self.path}: {self.old!r} -> {self.new!r}, {self.effect}"
+        return f"{said} ({self.restarts})" if self.restarts else said
+
+
+def facts(section: Section) -> dict[str, Any]:
+    """A section as plain values (JSON types), the form in which state keeps it; the models of a whole one are left out.
+
+    >>> from streameval.config import Model
+    >>> facts(Model(name="fraud"))["labels"]["wait"]
+    86400000
+    """
+    plain: dict[str, Any] = section.model_dump(mode="json", exclude=_left_out(section))
+    return plain
+
+
+def digest(section: Section) -> str:
+    """32 hex digits that change with any value of the section (xxh3-128 of its canonical JSON).
+
+    >>> from streameval.config import Model
+    >>> digest(Model(name="a")) == digest(Model(name="a", threshold=0.5)) != digest(Model(name="a", threshold=0.4))
+    True
+    """
+    return xxhash.xxh3_128_hexdigest(msgspec.json.encode(facts(section), order="sorted"))
+
+
+def changes(old: dict[str, Any], new: Section) -> list[Change]:
+    """What differs between a kept configuration and the present one.
+
+    Args:
+        old: :func:`facts` of the section under which state was kept; a key that it lacks (an older release) counts
+            as that field's default.
+        new: the present section.
+
+    Returns:
+        One change for each value that differs, in the order of the fields. Empty: nothing changed.
+
+    >>> from streameval.config import Model
+    >>> print(*changes(facts(Model(name="a")), Model(name="a", labels={"amend": "2d"})))
+    labels.amend: 86400000 -> 172800000, live
+    """
+    return list(_differences(old, facts(new), type(new), ""))
+
+
+def _left_out(section: Section) -> set[str]:
+    # Models carry their own digest, and the top-level defaults are already merged into them.
+    return {"models", *INHERITED} if isinstance(section, Config) else set()
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], kind: type[Section], prefix: str) -> Iterator[Change]:
+    for name, field in kind.model_fields.items():
+        if name not in new:
+            continue
+        was = old[name] if name in old else _default(field)
+        now = new[name]
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Section) and isinstance(was, dict):
+            yield from _differences(was, now, inner, f"{prefix}{name}.")
+        elif was != now:
+            extra = field.json_schema_extra
+            declared: dict[str, Any] = dict(extra) if isinstance(extra, dict) else {}
+            yield Change(f"{prefix}{name}", was, now, declared["change"], declared.get("restarts", ""))
+
+
+def _default(field: FieldInfo) -> Any:
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if isinstance(value, Section):
+        return facts(value)
+    return list(value) if isinstance(value, tuple) else value

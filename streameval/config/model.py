@@ -1,0 +1,270 @@
+"""One evaluated model: its task, objective, labels, and how it is evaluated, watched and moved.
+
+Invariant: what stands here is part of the function that makes the outputs; its digest travels with the model's state,
+and each field says what changing it does to that state.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from pydantic import model_validator
+
+from streameval.config.objective import Cost, Objective, Value
+from streameval.config.quantities import DAY, HOUR, YEAR, Count, Duration, Name, Number, PositiveDuration
+from streameval.config.section import RefusedError, Section, setting
+
+__all__ = [
+    "INHERITED",
+    "METRIC_NAMES",
+    "Calibration",
+    "Drift",
+    "Evaluate",
+    "Kpi",
+    "Labels",
+    "Model",
+    "Reference",
+    "Retraining",
+    "Thresholds",
+]
+
+METRIC_NAMES: Final = (
+    "log_loss",
+    "brier",
+    "auc",
+    "average_precision",
+    "precision",
+    "recall",
+    "f1",
+    "cost",
+    "calibration_error",
+)
+"""Names of the built-in metrics in metrics records; a KPI may not take one of them."""
+
+INHERITED: Final = (
+    "evaluate",
+    "labels",
+    "reference",
+    "calibration",
+    "thresholds",
+    "drift",
+    "retraining",
+    "retire_after",
+)
+"""Keys that may also stand at the top level, as defaults for all models."""
+
+_LEARNING = "the model's learning: reference, monitors, calibration"
+
+
+def _refuse_repeats(names: tuple[str, ...], noun: str) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise RefusedError(f"the {noun} {name!r} stands twice", "name each once")
+        seen.add(name)
+
+
+class Labels(Section):
+    """How long labels take, and what a missing one means."""
+
+    wait: PositiveDuration = setting(
+        "time after a prediction by which its outcome is expected; a prediction matures at the latest then",
+        change="restarts",
+        restarts=_LEARNING,
+        default=DAY,
+    )
+    missing: Literal["negative", "drop"] = setting(
+        "what a prediction without an outcome becomes when it matures: a negative (labels are only sent for "
+        "positives), or dropped (unlabelled)",
+        change="restarts",
+        restarts=_LEARNING,
+        default="drop",
+    )
+    early: Duration = setting("how long an outcome that precedes its prediction is kept", default=HOUR)
+    amend: Duration = setting("how long after maturity corrections of a label are still taken in", default=DAY)
+    give_up: PositiveDuration = setting(
+        "when no labels flow at all, predictions leave unlabelled this long after their interval; never less than wait",
+        default=7 * DAY,
+    )
+
+    @model_validator(mode="after")
+    def _give_up_after_wait(self) -> Labels:
+        if self.give_up < self.wait:
+            if "give_up" in self.model_fields_set:
+                raise RefusedError("give_up is shorter than wait", "give_up ends the waiting: make it longer")
+            # A frozen model, still being made: a long wait carries the default along.
+            object.__setattr__(self, "give_up", self.wait)
+        return self
+
+
+class Kpi(Section):
+    """A number that outcomes carry in ``values``: revenue, clicks, hours."""
+
+    scale: Number = setting(
+        "smallest unit that is kept; sums are exact multiples of it (0.01 for cents)",
+        change="restarts",
+        restarts="the sums of this KPI",
+        default=0.01,
+        gt=0,
+        le=1e9,
+    )
+
+
+class Reference(Section):
+    """What counts as normal: the first labelled events of a version."""
+
+    events: Count = setting(
+        "labelled events after which learning ends", change="restarts", restarts=_LEARNING, default=20_000
+    )
+    positives: Count = setting(
+        "positives that learning needs as well; with fewer, small changes are not detectable",
+        change="restarts",
+        restarts=_LEARNING,
+        default=250,
+    )
+
+
+class Evaluate(Section):
+    """When a step (evaluate, detect, decide) is taken, over what, and what is published."""
+
+    events: Count = setting("a step is taken when this many predictions have matured", default=500)
+    every: PositiveDuration = setting("or when the oldest has waited this long in stream time", default=DAY)
+    window: Count = setting("events over which metrics are computed: the newest whole steps", default=20_000)
+    publish_every: Duration = setting("least stream time between two metrics records of one key", default=HOUR)
+    river: tuple[Name, ...] = setting(
+        "further metrics, by class name in river.metrics, as in F1 or GeometricMean", default=(), max_length=32
+    )
+
+    @model_validator(mode="after")
+    def _window_holds_a_step(self) -> Evaluate:
+        if self.window < self.events:
+            raise RefusedError("window is smaller than one step (events)", "make window at least as large as events")
+        _refuse_repeats(self.river, "metric")
+        return self
+
+
+class Calibration(Section):
+    """How calibration maps are learnt."""
+
+    half_life: Count = setting("labelled events after which an old one counts half in a map", default=10_000)
+
+
+class Thresholds(Section):
+    """When a better threshold is worth a move."""
+
+    z: Number = setting(
+        "standard errors by which the gain must exceed min_gain: 3.5 makes false moves rare", default=3.5, ge=0, le=10
+    )
+    min_gain: Number = setting("smallest gain worth a move, as a share of the present cost", default=0.01, ge=0, lt=1)
+    positives: Count = setting("positives that the window must hold before any move", default=100)
+    cooldown: Count = setting("matured events between two moves", default=10_000)
+    max_step: Number = setting("largest move at once, in units of logit(threshold)", default=3.0, gt=0, le=50)
+
+
+class Drift(Section):
+    """What is watched, and how rare a false alarm must be."""
+
+    promise: PositiveDuration = setting(
+        "expected stream time to one false confirmed alarm of the model, over all its monitors and segments",
+        change="restarts",
+        restarts="the evidence of all monitors",
+        default=YEAR,
+    )
+    sign_weight_above: Number = setting(
+        "calibrated probability above which a residual counts with its own sign, below it with the opposite one: this "
+        "is what sees concept drift",
+        change="restarts",
+        restarts="the sign-weighted monitor",
+        default=0.2,
+        gt=0,
+        lt=1,
+    )
+    advisory: tuple[Name, ...] = setting(
+        "River's detectors for early, advisory signals, by class name in river.drift; they never gate a decision",
+        change="restarts",
+        restarts="the advisory detectors",
+        default=("ADWIN",),
+        max_length=8,
+    )
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Drift:
+        _refuse_repeats(self.advisory, "detector")
+        return self
+
+
+class Retraining(Section):
+    """When retraining is asked for."""
+
+    cooldown: Duration = setting("least stream time between two requests for one version", default=7 * DAY)
+    margin: Number = setting(
+        "how far the best attainable cost must lie above what the reference would give, as a share of it",
+        default=0.10,
+        ge=0,
+        le=10,
+    )
+
+
+class Model(Section):
+    """One model: the name in its prediction events, its task, and how it is judged."""
+
+    name: Name = setting(
+        "the model's name, as in its prediction events", change="refused", restarts="it names the model's state"
+    )
+    task: Literal["binary", "multiclass", "regression", "ranking"] = setting(
+        "what the model predicts; only binary is available so far",
+        change="refused",
+        restarts="another task keeps other evidence",
+        default="binary",
+    )
+    threshold: Number = setting(
+        "the threshold in force at the start: positive where score >= threshold",
+        change="restarts",
+        restarts="the threshold's epoch and the monitors of cost",
+        default=0.5,
+        ge=0,
+        le=1,
+    )
+    objective: Objective = setting(
+        "what the threshold is for",
+        change="restarts",
+        restarts="the threshold's epoch and the monitors of cost",
+        default=Cost(),
+    )
+    labels: Labels = setting("how long labels take, and what a missing one means", default=Labels())
+    segments: tuple[Name, ...] = setting(
+        "names of the segments of prediction events that are evaluated on their own, beside the whole",
+        change="restarts",
+        restarts="the evidence and monitors of all segments",
+        default=(),
+        max_length=8,
+    )
+    kpis: dict[Name, Kpi] = setting(
+        "KPIs that are read from the values of outcome events",
+        change="restarts",
+        restarts="the sums of the KPIs",
+        default_factory=dict,
+        max_length=16,
+    )
+    reference: Reference = setting("what counts as normal", default=Reference())
+    evaluate: Evaluate = setting("when a step is taken, over what, and what is published", default=Evaluate())
+    calibration: Calibration = setting("how calibration maps are learnt", default=Calibration())
+    thresholds: Thresholds = setting("when a better threshold is worth a move", default=Thresholds())
+    drift: Drift = setting("what is watched, and how rare a false alarm must be", default=Drift())
+    retraining: Retraining = setting("when retraining is asked for", default=Retraining())
+    retire_after: PositiveDuration = setting(
+        "a version without predictions for this long ends; its keys get tombstones", default=30 * DAY
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Model:
+        _refuse_repeats(self.segments, "segment")
+        for name in self.kpis:
+            if name in METRIC_NAMES:
+                raise RefusedError(f"the KPI {name!r} has the name of a built-in metric", "give it another name")
+        if isinstance(self.objective, Value) and self.objective.kpi not in self.kpis:
+            raise RefusedError(
+                f"the objective's kpi {self.objective.kpi!r} is not declared",
+                f"add it under kpis, as in kpis: {{{self.objective.kpi}: {{scale: 0.01}}}}",
+            )
+        return self

@@ -1,0 +1,169 @@
+"""e-SR: the detector behind every confirmed alarm, for many monitors at once.
+
+A monitor maps a cell (score bin and label) to a value x in [0, 1]. Without change E[x | past] <= m_up and >= m_down.
+Seven bets a direction multiply up L = prod(1 + bet (x - m)) over a step's events, then M <- L (M + n) with n the step's
+events. M - sum(n) is a supermartingale, so the expected number of *events* to a false alarm at mean(M) >= c is at least
+c, however the steps are cut, provided that their sizes do not depend on labels. A step costs one matrix-vector product
+for all monitors, directions and bets.
+
+Invariant: M and the change point are functions of the cells' counts per step; all is kept as logarithms, so nothing
+overflows.
+Source: METHODS, section 1; Shin, Ramdas & Rinaldo, arXiv 2203.03532.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+RATIOS: Final = np.array([1.1, 1.2, 1.35, 1.6, 2.0, 3.0, 5.0])
+DIRECTIONS: Final = ("up", "down")
+_CEILING: Final = 1.0 - 1e-9
+
+
+def bets(up: Floats, down: Floats) -> Floats:
+    """The bets of each monitor: float64[monitors, 2, 7], upward first, from the bounds float64[monitors] of its mean.
+
+    The factor .95 keeps each 1 + bet (x - m) positive.
+
+    >>> bets(np.array([0.05]), np.array([0.05])).shape
+    (1, 2, 7)
+    """
+    up, down = np.minimum(up, _CEILING)[:, None], np.minimum(down, _CEILING)[:, None]
+    upward = np.minimum((RATIOS - 1.0) / (1.0 - up), 0.95 / np.maximum(up, 1e-300))
+    downward = np.maximum((1.0 / RATIOS - 1.0) / (1.0 - down), -0.95 / (1.0 - down))
+    return np.stack([upward, downward], axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """A monitor that reached the alarm threshold in this step."""
+
+    monitor: int
+    direction: str
+    log_statistic: float
+    change_at: int
+
+
+class Esr:
+    """e-SR over a finite alphabet of cells.
+
+    Args:
+        values: float64[monitors, cells], each cell's value in [0, 1].
+        up: float64[monitors], upper bounds of the means without change.
+        down: float64[monitors], lower bounds.
+        log_threshold: log of c, the least expected number of events to a false alarm.
+        start: ms, the change point before anything was seen.
+        tempering: the power eta in (0, 1] of L, for over-dispersed streams.
+
+    >>> esr = Esr(np.array([[0.0, 1.0]]), np.array([0.05]), np.array([0.05]), np.log(1e6), 0)
+    >>> esr.step(np.array([470.0, 30.0]), 1), [c.direction for c in esr.step(np.array([300.0, 200.0]), 2)]
+    ([], ['up'])
+    """
+
+    def __init__(
+        self, values: Floats, up: Floats, down: Floats, log_threshold: float, start: int, *, tempering: float = 1.0
+    ) -> None:
+        self.values = values
+        self.up = up
+        self.down = down
+        self.log_threshold = float(log_threshold)
+        self.tempering = float(tempering)
+        shape = (values.shape[0], 2, RATIOS.size)
+        self.log_m = np.full(shape, -np.inf)
+        self.rise = np.zeros(shape)
+        self.minimum_at = np.full(shape, start, dtype=np.int64)
+        self._tabulate()
+
+    def _tabulate(self) -> None:
+        bet = bets(self.up, self.down)[..., None]
+        mean = np.stack([self.up, self.down], axis=1)[:, :, None, None]
+        table = np.log1p(bet * (self.values[:, None, None, :] - mean)) * self.tempering
+        self._table = np.ascontiguousarray(table.reshape(-1, self.values.shape[1]))
+
+    def step(self, counts: Floats, end: int) -> list[Crossing]:
+        """Take in one step.
+
+        Args:
+            counts: float64[cells], the step's events by cell.
+            end: ms, the step's end.
+
+        Returns:
+            The monitors at or above the threshold, strongest first; none for an empty step.
+        """
+        events = float(counts.sum())
+        if events == 0.0:
+            return []
+        # Not BLAS: its order of addition may depend on threads, and outputs have to be the same byte for byte.
+        log_l = np.einsum("rc,c->r", self._table, counts).reshape(self.log_m.shape)
+        self.log_m = log_l + np.logaddexp(self.log_m, np.log(events))
+        # The sum less its minimum so far: a minimum is where this returns to zero, and it never grows without need.
+        self.rise += log_l
+        fallen = self.rise <= 0.0
+        self.rise[fallen] = 0.0
+        self.minimum_at[fallen] = end
+        statistic = self.log_statistic
+        if statistic.max() < self.log_threshold:
+            return []
+        found = [self._crossing(int(m), int(d), statistic) for m, d in np.argwhere(statistic >= self.log_threshold)]
+        return sorted(found, key=lambda c: (-c.log_statistic, c.monitor, c.direction))
+
+    def _crossing(self, monitor: int, direction: int, statistic: Floats) -> Crossing:
+        best = int(np.argmax(self.log_m[monitor, direction]))
+        change_at = int(self.minimum_at[monitor, direction, best])
+        return Crossing(monitor, DIRECTIONS[direction], float(statistic[monitor, direction]), change_at)
+
+    @property
+    def log_statistic(self) -> Floats:
+        """float64[monitors, 2]: log of the mean of M over the bets; -inf before the first event."""
+        top: Floats = self.log_m.max(axis=2)
+        if top[0, 0] == -np.inf:
+            return top
+        summed = np.exp(self.log_m - top[..., None]).sum(axis=2)
+        out: Floats = top + np.log(summed) - np.log(RATIOS.size)
+        return out
+
+    def relaid(self, values: Floats) -> None:
+        """Give the monitors' values on other cells, where each monitor stays the same function: M goes on."""
+        self.values = values
+        self._tabulate()
+
+    def restart(self, monitor: int, up: float, down: float, at: int) -> None:
+        """Give one monitor new bounds and begin its M anew at `at` (ms); the others go on."""
+        self.up[monitor] = up
+        self.down[monitor] = down
+        self.log_m[monitor] = -np.inf
+        self.rise[monitor] = 0.0
+        self.minimum_at[monitor] = at
+        self._tabulate()
+
+    def state(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "cells": self.values.shape[1],
+            "values": self.values.flatten(),
+            "up": self.up.copy(),
+            "down": self.down.copy(),
+            "log_threshold": self.log_threshold,
+            "tempering": self.tempering,
+            "log_m": self.log_m.flatten(),
+            "rise": self.rise.flatten(),
+            "minimum_at": self.minimum_at.flatten(),
+        }
+
+    @classmethod
+    def restore(cls, state: dict[str, Any]) -> Esr:
+        """The detector that `state` described; it continues bit for bit."""
+        values = np.array(state["values"], dtype=np.float64).reshape(-1, int(state["cells"]))
+        up, down = np.array(state["up"], dtype=np.float64), np.array(state["down"], dtype=np.float64)
+        out = cls(values, up, down, state["log_threshold"], 0, tempering=state["tempering"])
+        shape = out.log_m.shape
+        out.log_m = np.array(state["log_m"], dtype=np.float64).reshape(shape)
+        out.rise = np.array(state["rise"], dtype=np.float64).reshape(shape)
+        out.minimum_at = np.array(state["minimum_at"], dtype=np.int64).reshape(shape)
+        return out

@@ -1,0 +1,167 @@
+"""The family of monitors of a binary model, on merged score bins of the reference.
+
+Four functions of (score, label), each in [0, 1]:
+
+==================  =======================  ========================================================================
+label               y                        prevalence
+residual            (y - p + 1) / 2          calibration in the large
+weighted_residual   (1 + g(p)(y - p)) / 2    g = +1 where p is above a limit, else -1: a ranking that lost its grip
+cost                FP, FN at the threshold  what a person pays, scaled by the dearer of the two
+==================  =======================  ========================================================================
+
+p is the reference's own map from score to probability, frozen at its end, so that a champion's progress is no drift. A
+plain residual alone sees concept drift in 4 of 30 streams, cost and weighted residual in 30.
+
+Invariant: cells are merged bins times label; the threshold in force is always an edge, so the cost is exact. Splitting
+a merged bin at a new threshold leaves the other monitors the same functions.
+Source: METHODS, section 1, "Family of a binary model".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import isotonic_regression
+
+from streameval.detect.bounds import betting, clopper_pearson
+from streameval.detect.label_counts import Histogram
+from streameval.evidence.bins import BINS, threshold_bin
+
+Floats = npt.NDArray[np.float64]
+
+MONITORS: Final = ("label", "residual", "weighted_residual", "cost")
+LABEL, RESIDUAL, WEIGHTED_RESIDUAL, COST = range(4)
+
+_HALF: Final = 30  # edges by quantiles of all, and again by those of the positives: 62 bins and one for the threshold
+_TOLERANCE: Final = 0.05
+_NORMAL: Final = 3.09  # 99.9 %, one side
+
+
+@dataclass(slots=True)
+class Family:
+    """The monitors' cells and values.
+
+    `base` is int64[b + 1], the merged bins' edges as bin numbers; `p` float64[b], their frozen probabilities; `costs`
+    the price of a false positive and of a false negative; `threshold` the bin from which scores are positive.
+    """
+
+    base: npt.NDArray[np.int64]
+    p: Floats
+    costs: tuple[float, float]
+    sign_weight_above: float
+    threshold: int
+
+    edges: npt.NDArray[np.int64] = field(init=False)
+    """int64[cells / 2 + 1]: `base` with the threshold in it."""
+    values: Floats = field(init=False)
+    """float64[4, cells]: each monitor's value of a cell."""
+    _cell: npt.NDArray[np.intp] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._lay()
+
+    def _lay(self) -> None:
+        self.edges = np.union1d(self.base, [self.threshold])
+        parent = np.searchsorted(self.base, self.edges[:-1], side="right") - 1
+        p = self.p[parent]
+        flagged = (self.edges[:-1] >= self.threshold).astype(np.float64)
+        fp, fn = self.costs
+        scale = max(fp, fn)
+        sign = np.where(p > self.sign_weight_above, 1.0, -1.0)
+        one, zero = np.ones_like(p), np.zeros_like(p)
+        negative = [zero, (1.0 - p) / 2.0, (1.0 - sign * p) / 2.0, flagged * fp / scale]
+        positive = [one, (2.0 - p) / 2.0, (1.0 + sign * (1.0 - p)) / 2.0, (1.0 - flagged) * fn / scale]
+        self.values = np.concatenate([np.array(negative), np.array(positive)], axis=1)
+        self._cell = np.repeat(np.arange(p.size), np.diff(self.edges))
+
+    def move(self, threshold: float) -> bool:
+        """Put another threshold in force; whether it differs, as bins go."""
+        start = threshold_bin(threshold)
+        if start == self.threshold:
+            return False
+        self.threshold = start
+        self._lay()
+        return True
+
+    def cells(self, evidence: Histogram) -> Floats:
+        """float64[2 * merged bins]: the evidence's events by cell, label 0 first."""
+        cell = self._cell[evidence.bins]
+        size = self.edges.size - 1
+        negative = np.bincount(cell, weights=evidence.counts[0], minlength=size)
+        return np.concatenate([negative, np.bincount(cell, weights=evidence.counts[1], minlength=size)])
+
+    def bounds(self, cells: Floats, phi: Floats | None) -> tuple[Floats, Floats]:
+        """The bounds of each monitor's mean without change, from the reference.
+
+        Args:
+            cells: float64[cells], the reference.
+            phi: float64[monitors], over-dispersion; None for independent events.
+
+        Returns:
+            `(up, down)`, each float64[monitors]: 99.9 % bounds and the tolerance beyond them (.05 of the prevalence for
+            the label, half of it for the residuals, .05 of the mean for the cost).
+        """
+        events = float(cells.sum())
+        means = self.values @ cells / events
+        prevalence = float(means[LABEL])
+        tolerance = _TOLERANCE * np.array([prevalence, prevalence / 2.0, prevalence / 2.0, float(means[COST])])
+        if phi is not None:
+            variance = np.maximum(self.values**2 @ cells / events - means**2, 0.0)
+            width = _NORMAL * np.sqrt(variance * phi / events)
+            low, high = means - width, means + width
+        else:
+            sides = [clopper_pearson(prevalence * events, events)]
+            sides += [betting(self.values[m], cells) for m in range(1, len(MONITORS))]
+            low, high = np.array(sides).T
+        return np.minimum(high + tolerance, 1.0), np.maximum(low - tolerance, 0.0)
+
+    def state(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "base": self.base,
+            "p": self.p,
+            "fp": self.costs[0],
+            "fn": self.costs[1],
+            "sign_weight_above": self.sign_weight_above,
+            "threshold": self.threshold,
+        }
+
+    @classmethod
+    def restore(cls, state: dict[str, Any]) -> Family:
+        """The family that `state` described."""
+        return cls(
+            np.array(state["base"], dtype=np.int64),
+            np.array(state["p"], dtype=np.float64),
+            (float(state["fp"]), float(state["fn"])),
+            float(state["sign_weight_above"]),
+            int(state["threshold"]),
+        )
+
+
+def merged_edges(reference: Histogram, half: int = _HALF) -> npt.NDArray[np.int64]:
+    """Edges of merged bins, as bin numbers from 0 to `BINS`: half at quantiles of all, half at the positives'."""
+    shares = np.arange(1, half + 1) / (half + 1)
+    edges = [np.array([0, BINS], dtype=np.int64)]
+    for counts in (reference.counts.sum(axis=0), reference.counts[1]):
+        cumulative = np.cumsum(counts)
+        if cumulative.size and cumulative[-1] > 0:
+            edges.append(reference.bins[np.searchsorted(cumulative, shares * cumulative[-1])].astype(np.int64))
+    return np.unique(np.concatenate(edges))
+
+
+def family_of(reference: Histogram, threshold: float, costs: tuple[float, float], sign_weight_above: float) -> Family:
+    """The family frozen at the end of a reference.
+
+    p is the isotonic fit of the positive rates, each shrunk by two pseudo-events at the reference's prevalence.
+    """
+    base = merged_edges(reference)
+    cell = np.searchsorted(base, reference.bins, side="right") - 1
+    n = np.bincount(cell, weights=reference.counts.sum(axis=0), minlength=base.size - 1)
+    k = np.bincount(cell, weights=reference.counts[1], minlength=base.size - 1)
+    prevalence = k.sum() / n.sum()
+    rate = (k + 2.0 * prevalence) / (n + 2.0)
+    p = np.asarray(isotonic_regression(rate, weights=n + 2.0).x, dtype=np.float64)
+    return Family(base, p, costs, sign_weight_above, threshold_bin(threshold))

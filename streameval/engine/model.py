@@ -1,0 +1,285 @@
+"""One model's fold: waiting predictions and matured cohorts in, decisions out, in order of logical time.
+
+``advance(now)`` takes every act whose logical time is < now: cohorts that close (their names are admitted, their scores
+feed the label-free estimates), cohorts that mature (their rows go to the cells), amendments, steps and retirements.
+
+Invariant: the outputs, and their order, are a function of the events and of the configuration: how often ``advance`` is
+called on the way to the same ``now`` changes nothing.
+
+Source: DESIGN "The one idea" and "Time".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from streameval.engine.cell import Cell, Correction, Output, Rows
+from streameval.engine.clock import NEVER, Clocks
+from streameval.engine.fresh import FreshScores
+from streameval.engine.kinds import ABSENT, VALUES, VERSIONS, Kinds
+from streameval.evidence.binary import BinaryEvidence
+from streameval.join import Amendments, Cohorts, Join
+
+if TYPE_CHECKING:
+    from streameval.config import ModelConfig
+
+CellKey = tuple[int, int, int]
+"""(version's place, segment name's place or -1 for the whole, value's place or 0)."""
+
+
+class ModelFold:
+    """The state of one model and what moves it.
+
+    Parameters
+    ----------
+    config
+        The model's configuration.
+    interval
+        Length of a cohort (ms).
+    """
+
+    def __init__(self, config: ModelConfig, interval: int) -> None:
+        self.config = config
+        self.interval = interval
+        self.names = tuple(config.segments)
+        self.kpis = tuple(config.kpis)
+        self.kinds = Kinds(self.names)
+        labels = config.labels
+        self.join = Join(
+            interval=interval,
+            wait=labels.wait,
+            amend=labels.amend,
+            early=labels.early,
+            give_up=labels.give_up,
+            missing=labels.missing,
+            kpis=self.kpis,
+        )
+        self.cells: dict[CellKey, Cell] = {}
+        self.fresh: dict[int, FreshScores] = {}
+        self.counted_from: int | None = None
+        self.matured = 0
+        self.unlabelled = 0
+
+    # -- events in -----------------------------------------------------------------------------------------------------
+
+    def put(
+        self,
+        part: int,
+        ts: np.ndarray,
+        lt: np.ndarray,
+        id_hash: np.ndarray,
+        score: np.ndarray,
+        kind: np.ndarray,
+        kinds: list[tuple[str, tuple[str, ...]]],
+    ) -> None:
+        """Predictions of one partition, in log order; ``kind`` i32[n] indexes ``kinds`` (version, segment values)."""
+        codes = np.array([self.kinds.intern(raw) for raw in kinds], dtype=np.int32)
+        identities = np.array([self.kinds.identity(version) for version, _ in kinds], dtype=np.int16)
+        self.join.put(part, ts, lt, id_hash, score, codes[kind], identities[kind])
+
+    def match(
+        self,
+        part: int,
+        ts: np.ndarray,
+        lt: np.ndarray,
+        id_hash: np.ndarray,
+        label: np.ndarray,
+        kpis: dict[str, np.ndarray],
+    ) -> None:
+        """Outcomes of one partition, in log order: label f64[n] (nan: none), each KPI f64[n] (nan: none)."""
+        own = {name: kpis[name] for name in self.kpis if name in kpis}
+        self.join.match(part, ts, lt, id_hash, label, own)
+
+    # -- acts ----------------------------------------------------------------------------------------------------------
+
+    def advance(self, now: int, proof: Clocks) -> list[Output]:
+        """Take every act whose logical time is < ``now``; outputs in order of logical time."""
+        outputs: list[Output] = []
+        while True:
+            retirement = self._next_retirement()
+            outputs += self._until(min(now, retirement + 1), proof)
+            if retirement + 1 > now:
+                return outputs
+            if self._next_retirement() == retirement:
+                outputs += self._retire(retirement)
+
+    def _until(self, now: int, proof: Clocks) -> list[Output]:
+        acts = self.join.advance(now, proof)
+        outputs = self._close(acts.closed)
+        outputs += [
+            Output(int(at), "rejected", None, None, {"part": int(part), "ts": int(ts), "kind": int(kind)})
+            for at, part, ts, kind in zip(acts.late.at, acts.late.part, acts.late.ts, acts.late.kind, strict=True)
+        ]
+        steps = self._mature(acts.matured, now)
+        steps.sort(key=lambda step: (step[0], step[1]))
+        corrections = self._corrections(acts.amended)
+        done = 0
+        for at, key, rows in steps:
+            while done < len(corrections) and corrections[done][0] <= at:
+                self._correct(*corrections[done][1:])
+                done += 1
+            outputs += self.cells[key].step(at, rows, self._whole(key), self.fresh.get(key[0]))
+        for _, key, correction in corrections[done:]:
+            self._correct(key, correction)
+        outputs.sort(key=lambda output: output.at)
+        return outputs
+
+    def _close(self, closed: Cohorts) -> list[Output]:
+        outputs: list[Output] = []
+        if len(closed.start) == 0:
+            return outputs
+        kinds = self.kinds
+        known = np.unique(closed.kind)
+        if (kinds.version_of[known] < 0).any():
+            for j in range(len(closed.start)):
+                rows = slice(int(closed.bounds[j]), int(closed.bounds[j + 1]))
+                kinds.admit(*np.unique(closed.kind[rows], return_counts=True))
+        versions = kinds.version_of[closed.kind]
+        ends = np.repeat(closed.at, np.diff(closed.bounds))
+        for place in np.unique(versions).tolist():
+            mine = versions == place
+            if place < VERSIONS:
+                kinds.last_seen[place] = max(kinds.last_seen[place], int(ends[mine][-1]))
+            if place not in self.fresh:
+                self.fresh[place] = FreshScores(self.config.evaluate.window)
+                first = int(ends[mine][0])
+                outputs.append(self._cell((place, -1, 0)).begin(first))
+            self.fresh[place].push(ends[mine], closed.score[mine])
+        return outputs
+
+    def _mature(self, matured: Cohorts, now: int) -> list[tuple[int, CellKey, Rows]]:
+        """Give the matured rows to their cells; the steps that they, or their deadlines, bring."""
+        steps: list[tuple[int, CellKey, Rows]] = []
+        if len(matured.start):
+            self._distribute(matured, steps, now)
+        for key, cell in self.cells.items():
+            steps += [(at, key, rows) for at, rows in cell.plan(None, now)]
+        return steps
+
+    def _distribute(self, matured: Cohorts, steps: list[tuple[int, CellKey, Rows]], now: int) -> None:
+        self.matured += len(matured.ts)
+        self.unlabelled += int((matured.label < 0).sum())
+        first = self.join.first_label
+        j = int(np.searchsorted(matured.at, NEVER if first is None else first))
+        if j == len(matured.start):
+            return
+        if self.counted_from is None:
+            self.counted_from = int(matured.start[j])
+        skip = int(matured.bounds[j])
+        sizes = np.diff(matured.bounds[j:])
+        rows = Rows(
+            at=np.repeat(matured.at[j:], sizes),
+            cohort=np.repeat(matured.start[j:], sizes),
+            score=matured.score[skip:],
+            label=matured.label[skip:],
+            kpis={name: x[skip:] for name, x in matured.kpis.items()},
+        )
+        kind = matured.kind[skip:]
+        self.kinds.resolve(np.unique(kind))
+        versions = self.kinds.version_of[kind]
+        places = np.unique(versions).tolist()
+        for place in places:
+            mine = None if len(places) == 1 else np.flatnonzero(versions == place)
+            own = rows if mine is None else rows.take(mine)
+            codes = kind if mine is None else kind[mine]
+            self._plan((place, -1, 0), own, steps, now)
+            for name in range(len(self.names)):
+                values = self.kinds.values_of[name, codes]
+                order = np.argsort(values, kind="stable")
+                ranked = values[order]
+                cuts = [0, *(np.flatnonzero(np.diff(ranked)) + 1).tolist(), len(ranked)]
+                for a, b in zip(cuts, cuts[1:], strict=False):
+                    if ranked[a] != ABSENT:
+                        self._plan((place, name, int(ranked[a])), own.take(order[a:b]), steps, now)
+
+    def _plan(self, key: CellKey, rows: Rows, steps: list[tuple[int, CellKey, Rows]], now: int) -> None:
+        steps += [(at, key, due) for at, due in self._cell(key).plan(rows, now)]
+
+    def _cell(self, key: CellKey) -> Cell:
+        cell = self.cells.get(key)
+        if cell is None:
+            place, name, value = key
+            segment = "*" if name < 0 else f"{self.names[name]}={self.kinds.value(name, value)}"
+            cell = Cell(self.config, self.kinds.version(place), segment)
+            self.cells[key] = cell
+            self.cells = dict(sorted(self.cells.items()))
+        return cell
+
+    def _whole(self, key: CellKey) -> Cell:
+        return self.cells[key[0], -1, 0]
+
+    # -- amendments ----------------------------------------------------------------------------------------------------
+
+    def _corrections(self, amended: Amendments) -> list[tuple[int, CellKey, Correction]]:
+        corrections: list[tuple[int, CellKey, Correction]] = []
+        for i in range(len(amended.at)):
+            cohort = int(amended.cohort[i])
+            if self.counted_from is None or cohort < self.counted_from:
+                continue
+            row = slice(i, i + 1)
+            score = amended.score[row]
+            before = self._evidence(score, amended.old_label[row], {k: v[row] for k, v in amended.old_kpis.items()})
+            after = self._evidence(score, amended.new_label[row], {k: v[row] for k, v in amended.new_kpis.items()})
+            kind = amended.kind[row]
+            self.kinds.resolve(kind)
+            place = int(self.kinds.version_of[kind[0]])
+            keys = [(place, -1, 0)]
+            keys += [(place, name, int(self.kinds.values_of[name, kind[0]])) for name in range(len(self.names))]
+            corrections += [(int(amended.at[i]), key, Correction(cohort, before, after)) for key in keys if key[2] != ABSENT]
+        return corrections
+
+    def _evidence(self, score: np.ndarray, label: np.ndarray, kpis: dict[str, np.ndarray]) -> BinaryEvidence:
+        return Rows(label, label, score, label, kpis).evidence(self.config)
+
+    def _correct(self, key: CellKey, correction: Correction) -> None:
+        cell = self.cells.get(key)
+        if cell is not None:
+            cell.window.correct(correction)
+
+    # -- versions ------------------------------------------------------------------------------------------------------
+
+    def _next_retirement(self) -> int:
+        seen = [at for at, name in zip(self.kinds.last_seen, self.kinds.versions, strict=True) if name is not None]
+        return min(seen, default=NEVER) + self.config.retire_after
+
+    def _retire(self, at: int) -> list[Output]:
+        outputs: list[Output] = []
+        for place, name in enumerate(self.kinds.versions):
+            if name is not None and self.kinds.last_seen[place] + self.config.retire_after == at:
+                for key in [key for key in self.cells if key[0] == place]:
+                    outputs += self.cells.pop(key).end(at)
+                self.fresh.pop(place, None)
+                self.kinds.retire(place)
+        return outputs
+
+    def end(self, at: int) -> list[Output]:
+        """The model is no longer configured: tombstones for all its keys."""
+        return [output for cell in self.cells.values() for output in cell.end(at)]
+
+    # -- state ---------------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Plain values of everything but the retained rows, which the join exports on its own."""
+        return {
+            "kinds": self.kinds.state(),
+            "cells": [[list(key), cell.state()] for key, cell in self.cells.items()],
+            "fresh": [[place, fresh.state()] for place, fresh in sorted(self.fresh.items())],
+            "counted_from": self.counted_from,
+            "matured": self.matured,
+            "unlabelled": self.unlabelled,
+        }
+
+    def restore(self, state: dict[str, Any], join: dict[str, Any], load: Callable[[str], np.ndarray]) -> None:
+        """Continue from ``state`` and the join's exported state, whose blobs ``load`` reads by name."""
+        self.kinds.restore(state["kinds"])
+        self.join = Join.restore(join, load)
+        for (place, name, value), cell_state in state["cells"]:
+            self._cell((place, name, value)).restore(cell_state)
+        for place, fresh in state["fresh"]:
+            self.fresh[place] = FreshScores(self.config.evaluate.window)
+            self.fresh[place].restore(fresh)
+        self.counted_from = state["counted_from"]
+        self.matured, self.unlabelled = state["matured"], state["unlabelled"]

@@ -1,0 +1,78 @@
+"""Matured rows on their way into a cell, and the outputs that come out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from streameval.evidence.binary import BinaryEvidence
+
+if TYPE_CHECKING:
+    from streameval.config import Model
+
+
+@dataclass(slots=True)
+class Output:
+    """One decided output before it has an id: logical time (ms), topic, version and segment of its key, data (None: tombstone)."""
+
+    at: int
+    topic: str
+    version: str
+    segment: str
+    data: dict[str, Any] | None
+
+
+@dataclass(slots=True)
+class Rows:
+    """Matured rows of one cell, in order of their cohorts. All arrays have n rows."""
+
+    at: np.ndarray
+    """i64: maturity of the row's cohort (ms)."""
+    cohort: np.ndarray
+    """i64: start of the row's cohort (ms)."""
+    score: np.ndarray
+    """f64 in [0, 1]."""
+    label: np.ndarray
+    """i8: 1, 0, or -1 for a row that stayed unlabelled."""
+    kpis: dict[str, np.ndarray]
+    """f64, nan where the row has none."""
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    def take(self, index: np.ndarray | slice) -> Rows:
+        """The rows at an index, a mask or a slice."""
+        kpis = {name: x[index] for name, x in self.kpis.items()}
+        return Rows(self.at[index], self.cohort[index], self.score[index], self.label[index], kpis)
+
+    @staticmethod
+    def join(parts: list[Rows]) -> Rows:
+        """Rows one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return Rows(
+            np.concatenate([part.at for part in parts]),
+            np.concatenate([part.cohort for part in parts]),
+            np.concatenate([part.score for part in parts]),
+            np.concatenate([part.label for part in parts]),
+            {name: np.concatenate([part.kpis[name] for part in parts]) for name in parts[0].kpis},
+        )
+
+    def evidence(self, model: Model) -> BinaryEvidence:
+        """The evidence of the labelled rows."""
+        labelled = self.label >= 0
+        rows = self if labelled.all() else self.take(labelled)
+        scales = {name: kpi.scale for name, kpi in model.kpis.items()}
+        value = (model.objective.kpi,) if model.objective.kind == "value" else ()
+        return BinaryEvidence.of(rows.score, rows.label, rows.kpis, scales, value)
+
+    def state(self) -> dict[str, Any]:
+        """Plain values for ``restore``."""
+        return {"at": self.at, "cohort": self.cohort, "score": self.score, "label": self.label, "kpis": self.kpis}
+
+    @classmethod
+    def restore(cls, state: dict[str, Any]) -> Rows:
+        """The inverse of ``state``."""
+        return cls(**state)

@@ -1,0 +1,106 @@
+"""River's metrics by class name, fed from the same evidence as our own.
+
+A metric is built with River's defaults and fed at most 64 merged bins, by label, with the counts as weights: metrics of
+decisions get the decision at the threshold in force (no merged bin straddles it, so they are exact), metrics of
+probabilities get the merged bin's mean. River's `ROCAUC` with its 10 thresholds is therefore never published as `auc`.
+
+Invariant: only classification metrics whose `update` takes a weight are accepted, and a wrong name is refused before
+anything runs.
+
+Source: river 0.26, `river.metrics.base`; METHODS, section 0.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterable
+from typing import Any, Final
+
+from river import metrics
+from river.metrics.base import ClassificationMetric
+
+from streameval.errors import ConfigValueError
+from streameval.evidence import EDGES, BinaryEvidence, threshold_bin
+from streameval.evidence.merge import Floats, MergedBins
+
+_MERGED: Final = 64
+
+
+def _usable(found: object) -> bool:
+    if not (inspect.isclass(found) and issubclass(found, ClassificationMetric) and not inspect.isabstract(found)):
+        return False
+    parameters = inspect.signature(found).parameters.values()
+    built_alone = all(p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
+    return built_alone and "w" in inspect.signature(found.update).parameters and found not in _UNFIT
+
+
+# The first two are tables, not numbers. The third counts updates where it should add up weights, and then reads beyond
+# its array: a panic that no `except Exception` would hold.
+_UNFIT: Final[tuple[type, ...]] = (
+    metrics.ConfusionMatrix,
+    metrics.ClassificationReport,
+    metrics.AdjustedMutualInfo,
+)
+
+AVAILABLE: Final = tuple(sorted(name for name in set(metrics.__all__) if _usable(getattr(metrics, name, None))))
+"""The names that can be configured."""
+
+
+def validate(names: Iterable[str]) -> None:
+    """Check names before anything runs.
+
+    Raises:
+        ConfigValueError: one is not a metric of River, or none that can be fed from evidence.
+
+    >>> validate(["F1", "GeometricMean"])
+    """
+    for name in names:
+        if name in AVAILABLE:
+            continue
+        known = name in metrics.__all__
+        raise ConfigValueError(
+            f"river.metrics.{name} takes no weights or is no metric of binary classification"
+            if known
+            else f"there is no river.metrics.{name}",
+            where="evaluate.river",
+            cure=f"choose from {', '.join(AVAILABLE)}",
+        )
+
+
+def river_metrics(
+    evidence: BinaryEvidence, threshold: float, names: Iterable[str], probability: Floats | None = None
+) -> dict[str, float]:
+    """The value of each named metric; one that is not finite is absent.
+
+    `probability` is float64[k], one for each of the evidence's bins, by default the bins' mean scores.
+
+    Raises:
+        ConfigValueError: see `validate`.
+
+    >>> import numpy as np
+    >>> e = BinaryEvidence.of(np.array([0.2, 0.6, 0.9]), np.array([0, 0, 1]))
+    >>> round(river_metrics(e, 0.5, ["F1"])["F1"], 4)
+    0.6667
+    """
+    names = list(names)
+    validate(names)
+    if not evidence.events or not names:
+        return {}
+    first = threshold_bin(threshold)
+    merged = MergedBins.of(evidence, _MERGED, probability, at=first if first < len(EDGES) - 1 else None)
+    fed: list[tuple[bool, bool, dict[bool, float], float]] = []
+    for bin_, p, counts in zip(
+        merged.first.tolist(), merged.mean_probability.tolist(), merged.counts.T.tolist(), strict=True
+    ):
+        by_class = {True: p, False: 1.0 - p}
+        fed.extend((bool(y), bin_ >= first, by_class, w) for y, w in enumerate(counts) if w)
+    values = {}
+    for name in names:
+        metric: Any = getattr(metrics, name)()
+        for y, decided, by_class, w in fed:
+            metric.update(y, decided if metric.requires_labels else by_class, w=w)
+        value = metric.get()
+        if math.isfinite(value):
+            values[name] = float(value)
+    return values

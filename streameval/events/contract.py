@@ -1,0 +1,143 @@
+"""The two events that people send, as msgspec structs: the one description that decoding and JSON Schema share.
+
+Invariant: a rule that one field can tell by itself (type, range, length) stands here, in the annotation, and is
+enforced by msgspec in C; rules that need another field, the model or the batch stand in ``decode``. Fields that the
+contract does not name are allowed and ignored, so producers may send more than we read.
+
+Absent is `UNSET`, not `None`: the search for repeated keys must know how many keys a message should have. A field
+whose value is ``null`` counts as not given.
+
+Source: design, "Events in"; JSON Schema draft 2020-12.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+ID_BYTES: Final = 512
+"""Largest id, in bytes of UTF-8."""
+
+NAME_CHARACTERS: Final = 200
+"""Largest version or segment value, in characters: they become parts of record keys."""
+
+DEFAULT_VERSION: Final = "0"
+"""Version of a prediction that names none."""
+
+_INT64: Final = 2**63 - 1
+
+type_ts = Annotated[datetime, Meta(tz=True)] | Annotated[int, Meta(ge=-_INT64, le=_INT64)]
+type_id = Annotated[str, Meta(min_length=1, max_length=ID_BYTES)] | Annotated[int, Meta(ge=-_INT64, le=_INT64)]
+
+_ID = "Joins outcome and prediction. A non-empty string of at most 512 bytes; an integer stands for its decimal text."
+_TS = "RFC 3339 with offset (2024-05-01T12:00:00.000Z), or epoch milliseconds as an integer; from 1990 to 2100."
+
+
+class Prediction(msgspec.Struct, gc=False, omit_defaults=True):
+    """One prediction of one model.
+
+    >>> msgspec.json.decode(b'{"id":"a","model":"fraud","ts":1714564800000,"score":0.25}', type=Prediction).score
+    0.25
+    """
+
+    id: Annotated[type_id, Meta(description=_ID)]
+    model: Annotated[str, Meta(min_length=1, description="Name of the model, as configured.")]
+    ts: Annotated[type_ts, Meta(description="When the prediction was made. " + _TS)]
+    version: Annotated[
+        str | int | UnsetType | None, Meta(description="Version of the model; '0' when not given.")
+    ] = UNSET
+    score: Annotated[
+        float | UnsetType | None, Meta(description="Binary: P(positive), in [0, 1]. Ranking: any finite number.")
+    ] = UNSET
+    scores: Annotated[
+        dict[str, Annotated[float, Meta(ge=0, le=1)]] | UnsetType | None,
+        Meta(description="Multiclass: class -> probability."),
+    ] = UNSET
+    value: Annotated[float | UnsetType | None, Meta(description="Regression: the predicted number.")] = UNSET
+    group: Annotated[
+        str | int | UnsetType | None, Meta(description="Ranking: the list that this item was ranked in.")
+    ] = UNSET
+    decision: Annotated[
+        bool | int | float | str | UnsetType | None, Meta(description="What was done with the prediction.")
+    ] = UNSET
+    segments: Annotated[
+        dict[str, str | int | float | bool | None] | UnsetType | None,
+        Meta(description="Segment name -> value; numbers and booleans become their JSON text, null is not given."),
+    ] = UNSET
+    features: Annotated[
+        dict[str, float | None] | UnsetType | None, Meta(description="Feature name -> finite number; null is missing.")
+    ] = UNSET
+    latency_ms: Annotated[
+        Annotated[float, Meta(ge=0)] | UnsetType | None,
+        Meta(description="How long the model took, in milliseconds."),
+    ] = UNSET
+    propensity: Annotated[
+        Annotated[float, Meta(gt=0, le=1)] | UnsetType | None,
+        Meta(description="P(the label will be observed), in (0, 1]."),
+    ] = UNSET
+
+
+class Outcome(msgspec.Struct, gc=False, omit_defaults=True):
+    """What came of a prediction: its label, its KPI values, or both.
+
+    >>> msgspec.json.decode(b'{"id":"a","ts":1714564800000,"label":true}', type=Outcome).label
+    True
+    """
+
+    id: Annotated[type_id, Meta(description=_ID)]
+    ts: Annotated[type_ts, Meta(description="When the outcome became known. " + _TS)]
+    model: Annotated[
+        Annotated[str, Meta(min_length=1)] | UnsetType | None,
+        Meta(description="Only predictions of this model are meant; every model's when not given."),
+    ] = UNSET
+    label: Annotated[
+        bool | int | float | str | UnsetType | None,
+        Meta(description="Binary: 0, 1, true or false. Multiclass: the class. Regression: the number. Ranking: relevance."),
+    ] = UNSET
+    values: Annotated[
+        dict[str, float | None] | UnsetType | None,
+        Meta(description="KPI name -> finite number (revenue, click, ...); null is not given."),
+    ] = UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What decoding must know of a configured model.
+
+    Attributes:
+        name: the model's name in events.
+        task: ``binary`` (others are refused by the configuration before they come here).
+        segments: configured segment names, in order.
+        kpis: names of the outcome values that the model reads.
+    """
+
+    name: str
+    task: str = "binary"
+    segments: tuple[str, ...] = ()
+    kpis: tuple[str, ...] = ()
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """JSON Schema (draft 2020-12) of the two events, by name.
+
+    >>> sorted(schemas()), schemas()["outcome"]["required"]
+    (['outcome', 'prediction'], ['id', 'ts'])
+    """
+    # One of these must be there; a struct cannot say so, and decoding says it per task.
+    alternatives = {
+        "prediction": (Prediction, ("score", "scores", "value")),
+        "outcome": (Outcome, ("label", "values")),
+    }
+    found: dict[str, dict[str, Any]] = {}
+    for name, (struct, fields) in alternatives.items():
+        _, components = msgspec.json.schema_components([struct], ref_template="#/$defs/{name}")
+        found[name] = {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            **components[struct.__name__],
+            "anyOf": [{"required": [field]} for field in fields],
+        }
+    return found

@@ -1,0 +1,198 @@
+"""Keys that stand twice in one JSON object.
+
+JSON parsers keep the last of them in silence, so two producers that disagree would be read as one. Finding them by a
+second parse would double the cost of decoding; instead keys are *counted*. In JSON every key's closing quote is
+followed by a colon, and no string can hold ``":`` without a backslash before the quote, so
+
+    (occurrences of ``":`` in a message) >= (keys of the message) - (keys with white space before their colon)
+
+and the decoded struct tells how many contract keys the message has. Where no quote is followed by white space and the
+counts agree, nothing is repeated: proven by a few vectorised passes over the joined bytes of many messages. Only
+messages where they differ (fields that the contract does not name, strings with escaped quotes, repeated keys) are
+looked at one by one: first with the ignored fields as raw slices, and only if that leaves a doubt by a full parse.
+
+Invariant: the answer is exact and depends on the message alone. Only the contract's part counts: its top-level fields
+and what stands in ``segments``, ``features``, ``scores`` and ``values``.
+
+Nesting deeper than `MAX_DEPTH` can only hide in fields that the contract does not name, so it is found on the same way.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from streameval.events.columns import I64
+from streameval.events.contract import Outcome, Prediction
+from streameval.events.rejected import DUPLICATE_KEY, TOO_DEEP
+
+MAX_DEPTH: Final = 64
+"""Deepest nesting of objects and arrays that is accepted, the event itself being 1."""
+
+_CHUNK: Final = 4096  # messages joined at a time: about a megabyte, which stays in the cache
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+_BRACKETS: Final = re.compile(rb"[^\[\]{}]+")
+_SPACED_KEY: Final = re.compile(rb'"[ \t\r\n]+:')
+_QUOTE, _COLON, _SPACE = b'": '
+
+CONTRACT: Final = frozenset(Prediction.__struct_fields__ + Outcome.__struct_fields__)
+"""Top-level keys of the contract. Both events share one set: what one ignores of the other's is not worth a table."""
+
+GROUPS: Final = ("segments", "features", "scores", "values")
+"""Contract fields that are objects."""
+
+_slices = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+Fault = tuple[str, str]
+"""(reason, detail)."""
+
+
+class _Object(dict[str, Any]):
+    """A JSON object that remembers which of its keys were repeated."""
+
+    __slots__ = ("repeated",)
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.repeated: list[str] = []
+        if len(self) < len(pairs):
+            seen: set[str] = set()
+            for key, _ in pairs:
+                if key in seen:
+                    self.repeated.append(key)
+                seen.add(key)
+
+
+def depth(message: bytes) -> int:
+    """Deepest nesting of brackets outside strings; the message need not be well-formed.
+
+    >>> depth(b'{"a": [1, {"b": "[[["}]}')
+    3
+    """
+    brackets = np.frombuffer(_BRACKETS.sub(b"", _STRING.sub(b"", message)), dtype=np.uint8)
+    if not len(brackets):
+        return 0
+    # In ASCII the closing bracket of both kinds is its opening one + 2, and bit 1 tells them apart.
+    steps = np.where(brackets & 2, 1, -1)
+    return int(np.cumsum(steps).max())
+
+
+def suspects(messages: Sequence[bytes], keys: int, keys_each: Callable[[], I64]) -> list[tuple[int, int]]:
+    """Messages whose keys must be looked at, as (index, surplus of ``":`` over the expected keys), ascending.
+
+    The surplus is -1 where white space before a colon makes the count worthless.
+
+    Args:
+        messages: n well-formed JSON objects.
+        keys: the number of contract keys in all of them together.
+        keys_each: gives int64[n], the number in each; called only when the totals differ.
+    """
+    chunks = [messages[start : start + _CHUNK] for start in range(0, len(messages), _CHUNK)]
+    counted = 0
+    spaced: list[int] = []
+    for number, chunk in enumerate(chunks):
+        quote, following = _symbols(chunk)
+        counted += int(np.count_nonzero(quote & (following == _COLON)))
+        # The newline that joins messages follows a brace, so a quote before white space lies inside one of them.
+        before_space = np.flatnonzero(quote & (following <= _SPACE))
+        if len(before_space):
+            inside = np.unique(np.searchsorted(_ends(chunk), before_space, side="right"))
+            spaced += [number * _CHUNK + i for i in inside.tolist() if _SPACED_KEY.search(chunk[i])]
+    if counted == keys and not spaced:
+        return []
+    surplus = np.concatenate([_colons(chunk) for chunk in chunks]) - keys_each()
+    surplus[spaced] = -1
+    return [(i, int(surplus[i])) for i in np.flatnonzero(surplus).tolist()]
+
+
+def inspect(message: bytes, surplus: int) -> Fault | None:
+    """What is wrong with a message that `suspects` named: a repeated contract key, too deep nesting, or nothing."""
+    if surplus > 0:
+        fields = _slices(message)
+        ignored = [bytes(value) for name, value in fields.items() if name not in CONTRACT]
+        # Each ignored field accounts for its own key and for the keys (and quoted colons) inside it.
+        if surplus == len(ignored) + sum(value.count(b'":') for value in ignored):
+            return next((fault for value in ignored if (fault := too_deep(value, within=1))), None)
+    return too_deep(message) or repeated(message, [(name,) for name in CONTRACT], groups=GROUPS)
+
+
+def too_deep(message: bytes, within: int = 0) -> Fault | None:
+    """The fault of a message (or of a value `within` so many brackets) that nests beyond `MAX_DEPTH`, else None."""
+    brackets = message.count(b"[") + message.count(b"{")
+    if brackets + within <= MAX_DEPTH or depth(message) + within <= MAX_DEPTH:
+        return None
+    return TOO_DEEP, f"objects and arrays nest deeper than {MAX_DEPTH}: send a flatter message"
+
+
+def repeated(message: bytes, paths: Iterable[Sequence[str]], groups: Sequence[str] = ()) -> Fault | None:
+    """The fault of a message in which a key on one of the paths stands twice, else None: a full parse.
+
+    Args:
+        message: a well-formed JSON object, not too deep.
+        paths: what is read of it, as pieces.
+        groups: top-level objects of which all keys are read.
+
+    >>> repeated(b'{"id": 1, "x": {"a": 1, "a": 2}}', [["id"]]) is None
+    True
+    >>> repeated(b'{"id": 1, "x": {"a": 1, "a": 2}}', [["x", "a"]])
+    ('duplicate_key', 'the key at $.x.a is given more than once: send each key once')
+    """
+    root = json.loads(message, object_pairs_hook=_Object, parse_int=_nothing, parse_float=_nothing)
+    for path in paths:
+        node: Any = root
+        for piece in path:
+            if isinstance(node, _Object):
+                if piece in node.repeated:
+                    return _duplicate(".".join(path))
+                node = node.get(piece)
+            elif isinstance(node, list) and piece.isdecimal() and int(piece) < len(node):
+                node = node[int(piece)]
+            else:
+                break
+    for group in groups:
+        node = root.get(group)
+        if isinstance(node, _Object) and node.repeated:
+            return _duplicate(f"{group}[...]")
+    return None
+
+
+def distinct_strings(message: bytes) -> bool:
+    """Whether all strings of a message differ, so that no key can stand twice in it; False also when in doubt.
+
+    >>> distinct_strings(b'{"a": "b"}'), distinct_strings(b'{"a": "a"}')
+    (True, False)
+    """
+    if b"\\" in message:
+        return False
+    strings = message.split(b'"')[1::2]
+    return len(set(strings)) == len(strings)
+
+
+def _duplicate(where: str) -> Fault:
+    return DUPLICATE_KEY, f"the key at $.{where} is given more than once: send each key once"
+
+
+def _nothing(_: str) -> None:
+    """Stands for every number: their values are not asked for, and huge ones would cost time or be refused."""
+
+
+def _symbols(messages: Sequence[bytes]) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
+    symbols = np.frombuffer(b"\n".join(messages) + b"\n", dtype=np.uint8)
+    return symbols[:-1] == _QUOTE, symbols[1:]
+
+
+def _colons(messages: Sequence[bytes]) -> I64:
+    quote, following = _symbols(messages)
+    found = np.searchsorted(np.flatnonzero(quote & (following == _COLON)), _ends(messages))
+    return np.asarray(np.diff(found, prepend=0), dtype=np.int64)
+
+
+def _ends(messages: Sequence[bytes]) -> I64:
+    """int64[n]: where each message ends in the joined bytes, the newline after it included."""
+    return np.asarray(np.cumsum(np.fromiter(map(len, messages), np.int64, len(messages)) + 1), dtype=np.int64)

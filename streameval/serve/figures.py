@@ -1,0 +1,458 @@
+"""The figures of one series: small multiples over one time axis, and two diagrams of calibration.
+
+Invariant: a figure is plain JSON and free of colour: `$name` stands for a colour of the page's theme and `@name` for one
+of the series' shared columns, both filled in by the page. So a figure is a function of the series alone, a page can
+change between light and dark without being made again, and time axes are stored once. Each figure carries a summary in
+words that says what a reader would take from the picture.
+
+Shape of a figure: plotly.js (`data`, `layout`).
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from streameval.serve import words
+from streameval.serve.happenings import LABELS, Happening, Kind, happenings
+from streameval.serve.series import Bin, Estimate, Map, Measured, Series
+
+POINTS = 600
+"""Points drawn of a whole model's series: more than a panel has pixels for."""
+SEGMENT_POINTS = 240
+"""Points drawn of a segment's series."""
+MARKS = 40
+"""Vertical marks drawn in one panel, the latest."""
+
+_MARKED: dict[Kind, tuple[str, str]] = {
+    "confirmed": ("$alarm", "diamond"),
+    "retrain": ("$warn", "star"),
+    "threshold": ("$second", "triangle-up"),
+    "calibration": ("$third", "square"),
+    "advisory": ("$muted", "circle-open"),
+    "learnt": ("$good", "circle"),
+}
+
+
+class Figure(NamedTuple):
+    """One panel: its title, its summary in words, the plotly.js figure, and whether its x axis is time."""
+
+    name: str
+    title: str
+    summary: str
+    data: list[dict[str, Any]]
+    layout: dict[str, Any]
+    timed: bool = True
+    wide: bool = False
+
+
+class Drawing(NamedTuple):
+    """All panels of one series and the columns they share: `times` (epoch ms, made into dates by the page)."""
+
+    figures: list[Figure]
+    times: dict[str, list[int]]
+
+
+def drawing(series: Series) -> Drawing:
+    """The panels of one series, in the order in which they are read."""
+    points = thinned(list(series.history), POINTS if series.key.whole else SEGMENT_POINTS)
+    events = happenings([series])
+    span = _span(points, events)
+    if span is None:
+        return Drawing([], {})
+    frame = _Frame(span, [e for e in events if e.kind in ("confirmed", "retrain")][-MARKS:])
+    figures = [_time_line(frame, events)] if events else []
+    figures += (_metric(frame, points, name) for name in _names(points))
+    figures += [
+        figure
+        for figure in (
+            _threshold(frame, series, points),
+            _prevalence(frame, points),
+            _reliability(series),
+            _calibration(series),
+        )
+        if figure is not None
+    ]
+    return Drawing(figures, {"at": [p.window.end for p in points], "from": [p.window.start for p in points]})
+
+
+def thinned(points: Sequence[Measured], limit: int) -> list[Measured]:
+    """At most `limit` + 1 of the points, evenly, and always the last.
+
+    >>> from streameval.serve.series import Window
+    >>> points = [Measured(at=at, window=Window(at, at, 0), metrics={}) for at in range(100)]
+    >>> [p.at for p in thinned(points, 4)]
+    [0, 25, 50, 75, 99]
+    """
+    step = -(-len(points) // limit) or 1
+    kept = list(points[::step])
+    if points and kept[-1] is not points[-1]:
+        kept.append(points[-1])
+    return kept
+
+
+class _Frame(NamedTuple):
+    """What all time panels of a series share: the span of time and the marks that stand in each."""
+
+    span: tuple[int, int]
+    marks: list[Happening]
+
+
+def _span(points: list[Measured], events: list[Happening]) -> tuple[int, int] | None:
+    times = [p.window.start for p in points] + [p.window.end for p in points] + [e.at for e in events]
+    return (min(times), max(times)) if times else None
+
+
+def _names(points: list[Measured]) -> list[str]:
+    found = {name: None for point in points for name in point.metrics}
+    first = [name for name in ("cost", *words.METRICS) if name in found]
+    return list(dict.fromkeys([*first, *sorted(found)]))
+
+
+def _time_line(frame: _Frame, events: list[Happening]) -> Figure:
+    lanes: list[Kind] = [kind for kind in LABELS if any(e.kind == kind for e in events)]
+    data = []
+    for kind in lanes:
+        own = [e for e in events if e.kind == kind]
+        colour, symbol = _MARKED[kind]
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": LABELS[kind],
+                "x": [words.iso(e.at) for e in own],
+                "y": [LABELS[kind]] * len(own),
+                "text": [_hover(e) for e in own],
+                "hovertemplate": "%{text}<extra></extra>",
+                "marker": {"color": colour, "symbol": symbol, "size": 12, "line": {"width": 2, "color": colour}},
+            }
+        )
+    counts = [words.count(sum(e.kind == kind for e in events), LABELS[kind].lower(), _plural(kind)) for kind in lanes]
+    layout = _layout(frame, categories=[LABELS[kind] for kind in reversed(lanes)])
+    layout["height"] = 64 + 30 * len(lanes)
+    return Figure("events", "What happened, and why", f"{words.listing(counts)}.", data, layout, wide=True)
+
+
+def _plural(kind: Kind) -> str:
+    return {
+        "threshold": "threshold moves",
+        "calibration": "recalibrations",
+        "retrain": "requests for retraining",
+        "learnt": "ends of learning",
+    }.get(kind, f"{LABELS[kind].lower()}s")
+
+
+def _metric(frame: _Frame, points: list[Measured], name: str) -> Figure:
+    estimates = [p.metrics.get(name) for p in points]
+    title = words.metric(name)
+    if name in words.METRICS:
+        title += f" – {words.METRICS[name][1]} is better"
+    data = _band(points, estimates, words.metric(name), "$first", tint="$first-tint")
+    return Figure(f"metric {name}", title, _told(points, estimates), _marked(data, frame), _layout(frame))
+
+
+def _threshold(frame: _Frame, series: Series, points: list[Measured]) -> Figure | None:
+    steps = [(move.at, move.threshold, words.reason(move.reason)) for move in series.moves]
+    known = [(p.at, p.threshold, "in force") for p in points if p.threshold is not None]
+    start = series.moves[0].previous if series.moves else None
+    if start is not None:
+        steps.insert(0, (frame.span[0], start, "in force at the start"))
+    elif known:
+        steps.insert(0, (frame.span[0], known[0][1], "in force at the start"))
+    if not steps:
+        return None
+    steps.append((frame.span[1], steps[-1][1], "in force at the end"))
+    line: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": "threshold",
+        "x": [words.iso(at) for at, _, _ in steps],
+        "y": [_short(value) for _, value, _ in steps],
+        "text": [html.escape(why) for _, _, why in steps],
+        "hovertemplate": "%{y}<br>%{text}<extra></extra>",
+        "line": {"shape": "hv", "color": "$second", "width": 2},
+        "marker": {"size": [0, *[7] * (len(steps) - 2), 0], "color": "$second"},
+    }
+    moves = words.count(len(series.moves), "move")
+    summary = f"{words.number(steps[-1][1])} in force at the end, {words.number(steps[0][1])} at the start; {moves}."
+    return Figure("threshold", "Decision threshold", summary, _marked([line], frame), _layout(frame, zero=True))
+
+
+def _prevalence(frame: _Frame, points: list[Measured]) -> Figure | None:
+    labelled, free = [p.labelled for p in points], [p.label_free for p in points]
+    if not any(labelled) and not any(free):
+        return None
+    data, told = [], []
+    if any(labelled):
+        data += _band(points, labelled, "from matured labels", "$first", tint="$first-tint")
+        told.append(f"From matured labels {_told(points, labelled, share=True)}")
+    if any(free):
+        data += _band(points, free, "estimated without labels", "$second", tint="$second-tint", dash="dot")
+        told.append(f"Without labels {_told(points, free, share=True)}")
+    layout = _layout(frame, legend=True)
+    layout["yaxis"]["tickformat"] = ".3~p"
+    return Figure("prevalence", "Prevalence: share of positives", " ".join(told), _marked(data, frame), layout)
+
+
+def _reliability(series: Series) -> Figure | None:
+    last = next((p for p in reversed(list(series.history)) if p.reliability), None)
+    first = series.first_reliability
+    if last is None or first is None:
+        return None
+    windows = [(last, "last window", "$first", "circle")]
+    if first is not last:
+        windows.insert(0, (first, "first window", "$second", "square-open"))
+    limit = _limit(b for point, *_ in windows for b in point.reliability)
+    data: list[dict[str, Any]] = [_diagonal(limit, "perfect calibration")]
+    for point, name, colour, symbol in windows:
+        bins = point.reliability
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": f"{name} (to {words.day(point.window.end)})",
+                "x": [_short(b.score) for b in bins],
+                "y": [_short(b.observed) for b in bins],
+                "error_y": {
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [_short((b.high if b.high is not None else b.observed) - b.observed) for b in bins],
+                    "arrayminus": [_short(b.observed - (b.low if b.low is not None else b.observed)) for b in bins],
+                    "color": colour,
+                    "thickness": 1,
+                    "width": 3,
+                },
+                "text": [words.count(round(b.events), "event") for b in bins],
+                "hovertemplate": "score %{x}, observed %{y}<br>%{text}<extra></extra>",
+                "line": {"color": colour, "width": 1.5},
+                "marker": {"color": colour, "symbol": symbol, "size": 8},
+            }
+        )
+    summary = " ".join(f"{name.capitalize()}: {_gap(point.reliability)}" for point, name, *_ in reversed(windows))
+    layout = _square(limit, "score", "observed share of positives")
+    return Figure("reliability", "Reliability: does a score mean what it says?", summary, data, layout, timed=False)
+
+
+def _calibration(series: Series) -> Figure | None:
+    maps = [champion for champion in series.maps if champion.x]
+    if not maps:
+        return None
+    data: list[dict[str, Any]] = [_diagonal(1.0, "before: the score as it is")]
+    newest = maps[-1]
+    shown = [(maps[0], "$second", "dot"), (newest, "$third", "solid")] if len(maps) > 1 else [(newest, "$third", "solid")]
+    for champion, colour, dash in shown:
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": f"{html.escape(words.reason(champion.method))}, {words.day(champion.at)}",
+                "x": [_short(x) for x in champion.x],
+                "y": [_short(y) for y in champion.y],
+                "hovertemplate": "score %{x} → %{y}<extra></extra>",
+                "line": {"color": colour, "width": 2, "dash": dash},
+            }
+        )
+    return Figure(
+        "calibration", "Recalibration: score → probability", _better(newest), data, _square(1.0, "score", "probability"),
+        timed=False,
+    )  # fmt: skip
+
+
+def _better(champion: Map) -> str:
+    told = [
+        f"{words.metric(name)} {words.number(champion.before[name])} before, {words.number(after)} after"
+        for name, after in champion.after.items()
+        if name in champion.before
+    ]
+    return f"{words.reason(champion.method).capitalize()} in force. {'; '.join(told)}{'.' if told else ''}".strip()
+
+
+def _band(
+    points: list[Measured], estimates: list[Estimate | None], name: str, colour: str, *, tint: str, dash: str = "solid"
+) -> list[dict[str, Any]]:
+    """A line with its interval as a band: lower edge, upper edge filled down to it, line."""
+    hover = [
+        "" if e is None else f"{words.interval(e.value, e.low, e.high)}<br>{words.count(p.window.events, 'event')}"
+        for p, e in zip(points, estimates, strict=True)
+    ]
+    edge: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": "@at",
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "legendgroup": name,
+    }
+    line: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "lines" if len(points) > 1 else "markers",
+        "name": name,
+        "legendgroup": name,
+        "x": "@at",
+        "y": [None if e is None else _short(e.value) for e in estimates],
+        "text": hover,
+        "hovertemplate": "%{text}<extra></extra>",
+        "line": {"color": colour, "width": 2, "dash": dash},
+        "marker": {"color": colour, "size": 8},
+    }
+    if not any(e is not None and e.low is not None for e in estimates):
+        return [line]
+    low = edge | {"y": [None if e is None else _short(e.low) for e in estimates]}
+    high = edge | {"y": [None if e is None else _short(e.high) for e in estimates], "fill": "tonexty", "fillcolor": tint}
+    return [low, high, line]
+
+
+def _marked(data: list[dict[str, Any]], frame: _Frame) -> list[dict[str, Any]]:
+    """The traces, and on the upper edge of the panel a mark for each confirmed change and request, with its reason."""
+    if not frame.marks:
+        return data
+    mark: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "markers",
+        "yaxis": "y2",
+        "x": [words.iso(m.at) for m in frame.marks],
+        "y": [1] * len(frame.marks),
+        "text": [_hover(m) for m in frame.marks],
+        "hovertemplate": "%{text}<extra></extra>",
+        "showlegend": False,
+        "cliponaxis": False,
+        "marker": {
+            "size": 9,
+            "color": [_MARKED[m.kind][0] for m in frame.marks],
+            "symbol": [_MARKED[m.kind][1] for m in frame.marks],
+        },
+    }
+    return [*data, mark]
+
+
+def _hover(event: Happening) -> str:
+    why = f"<br>{html.escape(event.why)}" if event.why else ""
+    return f"<b>{LABELS[event.kind]}</b> {words.moment(event.at)}<br>{html.escape(event.what)}{why}"
+
+
+def _layout(
+    frame: _Frame, *, categories: list[str] | None = None, zero: bool = False, legend: bool = False
+) -> dict[str, Any]:
+    layout = _base(legend=legend)
+    start, end = frame.span
+    room = max((end - start) // 50, 60_000)
+    layout["xaxis"] |= {"type": "date", "range": [words.iso(start - room), words.iso(end + room)], "nticks": 6}
+    if categories is not None:
+        layout["yaxis"] |= {"type": "category", "categoryarray": categories, "categoryorder": "array"}
+        layout["yaxis"]["range"] = [-0.6, len(categories) - 0.4]
+        layout["hovermode"] = "closest"
+        return layout
+    if zero:
+        layout["yaxis"]["rangemode"] = "tozero"
+    if frame.marks:
+        layout["yaxis2"] = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
+        layout["shapes"] = [
+            {
+                "type": "line",
+                "xref": "x",
+                "yref": "paper",
+                "x0": words.iso(m.at),
+                "x1": words.iso(m.at),
+                "y0": 0,
+                "y1": 1,
+                "layer": "below",
+                "line": {"color": _MARKED[m.kind][0], "width": 1, "dash": "dot"},
+            }
+            for m in frame.marks
+        ]
+    return layout
+
+
+def _base(*, legend: bool) -> dict[str, Any]:
+    axis = {
+        "gridcolor": "$grid",
+        "zeroline": False,
+        "linecolor": "$grid",
+        "tickfont": {"color": "$muted"},
+        "automargin": True,
+    }
+    layout: dict[str, Any] = {
+        "height": 250 if legend else 220,
+        "margin": {"l": 8, "r": 12, "t": 12, "b": 8},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": "$ink", "size": 12, "family": "$font"},
+        "hoverlabel": {"bgcolor": "$panel", "bordercolor": "$muted", "font": {"color": "$ink"}, "align": "left"},
+        "hovermode": "x",
+        "showlegend": legend,
+        "xaxis": dict(axis),
+        "yaxis": axis | {"fixedrange": True, "nticks": 6},
+    }
+    if legend:
+        layout["legend"] = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"color": "$ink"}}
+    return layout
+
+
+def _square(limit: float, x: str, y: str) -> dict[str, Any]:
+    layout = _base(legend=True)
+    layout["height"] = 340
+    layout["hovermode"] = "closest"
+    room = 0.03 * limit
+    for name, title in (("xaxis", x), ("yaxis", y)):
+        layout[name] |= {
+            "range": [-room, limit + room],
+            "title": {"text": title, "font": {"color": "$muted"}},
+            "fixedrange": True,
+        }
+    return layout
+
+
+def _diagonal(limit: float, name: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": [0, limit],
+        "y": [0, limit],
+        "hoverinfo": "skip",
+        "line": {"color": "$muted", "width": 1, "dash": "dash"},
+    }
+
+
+def _limit(bins: Iterable[Bin]) -> float:
+    """The end of both axes: scores of rare classes would lie in one corner of the unit square."""
+    top = max((max(b.score, b.observed) for b in bins), default=1.0)
+    return next((end for end in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if top <= end), 1.0)
+
+
+def _gap(bins: tuple[Bin, ...]) -> str:
+    total = sum(b.events for b in bins)
+    gap = sum(b.events * (b.observed - b.score) for b in bins) / total if total else 0.0
+    off = max(bins, key=lambda b: abs(b.observed - b.score))
+    lean = "on average right" if abs(gap) < 0.005 else "on average too low" if gap > 0 else "on average too high"
+    return (
+        f"scores are {lean}{'' if abs(gap) < 0.005 else f' by {words.number(abs(gap), 2)}'}; furthest off at"
+        f" {words.number(off.score, 2)}, where {words.number(off.observed, 2)} is observed."
+    )
+
+
+def _told(points: list[Measured], estimates: list[Estimate | None], *, share: bool = False) -> str:
+    """What a line shows: its last value with interval, its first, and its extremes with their days."""
+    write: Callable[[float | None], str] = words.percent if share else words.number
+    known = [(p, e) for p, e in zip(points, estimates, strict=True) if e is not None]
+    if not known:
+        return "no values."
+    last = known[-1][1]
+    text = write(last.value)
+    if last.low is not None and last.high is not None:
+        text += f" ({write(last.low)} to {write(last.high)})"
+    text += " in the last window"
+    if len(known) > 1:
+        low, high = min(known, key=lambda k: k[1].value), max(known, key=lambda k: k[1].value)
+        text += (
+            f", {write(known[0][1].value)} in the first; lowest {write(low[1].value)} ({words.day(low[0].window.end)}),"
+            f" highest {write(high[1].value)} ({words.day(high[0].window.end)})"
+        )
+    return f"{text}."
+
+
+def _short(value: float | None) -> float | None:
+    # A picture has no use for more digits, and the page is a third smaller without them.
+    return None if value is None else float(f"{value:.5g}")

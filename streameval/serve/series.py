@@ -1,0 +1,240 @@
+"""The remembered past of one key (model, version, segment), as a person will want to see it.
+
+Invariant: a series is bounded whatever length of stream it is fed: the metric history is thinned (`History`), the rarer
+records are kept as the latest few with a count of those dropped. Thinning depends on the order of records alone, so the
+same records give the same series. Times are epoch milliseconds, UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+HISTORY = 2000
+"""Metric points kept per key; beyond it every second one goes."""
+KEPT = 500
+"""Threshold moves, alarms, requests and maps kept per key, the latest."""
+
+
+class Key(msgspec.Struct, frozen=True, order=True):
+    """What a record is about: a model, its version, and a segment `name=value`, or `*` for all of it."""
+
+    model: str
+    version: str
+    segment: str = "*"
+
+    @property
+    def whole(self) -> bool:
+        """Whether the key covers all of the model's events."""
+        return self.segment == "*"
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """A number with its interval; the ends are None where the record gave none."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Window(msgspec.Struct, frozen=True):
+    """Half-open span of prediction time (ms) and how many matured, labelled events lie in it."""
+
+    start: int
+    end: int
+    events: int
+
+
+class Bin(msgspec.Struct, frozen=True):
+    """One bin of a reliability diagram: the mean score and the observed share of positives with its interval."""
+
+    score: float
+    observed: float
+    low: float | None
+    high: float | None
+    events: float
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """One metrics record."""
+
+    at: int
+    window: Window
+    metrics: dict[str, Estimate]
+    labelled: Estimate | None = None
+    label_free: Estimate | None = None
+    threshold: float | None = None
+    phase: str | None = None
+    confusion: dict[str, float] = {}
+    reliability: tuple[Bin, ...] = ()
+
+
+class Move(msgspec.Struct, frozen=True):
+    """One threshold record: a threshold that came into force, and why."""
+
+    at: int
+    threshold: float
+    previous: float | None = None
+    calibrated: float | None = None
+    reason: str = ""
+    gain: Estimate | None = None
+    objective: dict[str, Any] = {}
+
+
+class Alarm(msgspec.Struct, frozen=True):
+    """One drift record; `diagnosis` is the state that the tests found, None while there is no diagnosis."""
+
+    at: int
+    monitor: str
+    tier: str
+    direction: str | None = None
+    statistic: float | None = None
+    change_at: int | None = None
+    diagnosis: str | None = None
+    tests: dict[str, Any] = {}
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the alarm may lead to action; advisory ones never do."""
+        return self.tier == "confirmed"
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One retrain record: the worker asks for a new model."""
+
+    at: int
+    reason: str
+    diagnosis: str | None = None
+    priority: str | None = None
+
+
+class Map(msgspec.Struct, frozen=True):
+    """One calibration record: the champion from then on, its knots, and its measures before and after."""
+
+    at: int
+    method: str
+    x: tuple[float, ...] = ()
+    y: tuple[float, ...] = ()
+    before: dict[str, float] = {}
+    after: dict[str, float] = {}
+
+
+class History(msgspec.Struct):
+    """Metric points, thinned: every `stride`-th of all that came, and always the first and the last.
+
+    >>> history = History()
+    >>> for at in range(10_000):
+    ...     history.add(Measured(at=at, window=Window(at, at + 1, 1), metrics={}), limit=100)
+    >>> points = list(history)
+    >>> len(points) <= 101, points[0].at, points[-1].at
+    (True, 0, 9999)
+    """
+
+    points: list[Measured] = []
+    last: Measured | None = None
+    seen: int = 0
+    stride: int = 1
+
+    def add(self, point: Measured, limit: int = HISTORY) -> None:
+        """Take the next point; `limit` >= 2 is how many are kept besides the last."""
+        if self.seen % self.stride == 0:
+            if len(self.points) >= limit:
+                self.points = self.points[::2]
+                self.stride *= 2
+            # After a doubling the new point may be off the new grid: then it is only the last one.
+            if self.seen % self.stride == 0:
+                self.points.append(point)
+        self.seen += 1
+        self.last = point
+
+    def __len__(self) -> int:
+        return len(self.points) + (self.last is not None and self.last is not self._newest())
+
+    def __iter__(self) -> Iterator[Measured]:
+        yield from self.points
+        if self.last is not None and self.last is not self._newest():
+            yield self.last
+
+    def _newest(self) -> Measured | None:
+        return self.points[-1] if self.points else None
+
+
+class Series(msgspec.Struct):
+    """All that is remembered of one key."""
+
+    key: Key
+    history: History = msgspec.field(default_factory=History)
+    moves: list[Move] = []
+    alarms: list[Alarm] = []
+    requests: list[Request] = []
+    maps: list[Map] = []
+    dropped: dict[str, int] = {}
+    first_reliability: Measured | None = None
+    phases: list[tuple[int, str]] = []
+    retired_at: int | None = None
+
+    def measured(self, point: Measured) -> None:
+        """Take a metrics record."""
+        self.history.add(point)
+        if self.first_reliability is None and point.reliability:
+            self.first_reliability = point
+        if point.phase is not None and (not self.phases or self.phases[-1][1] != point.phase):
+            self._keep("phases", self.phases, (point.at, point.phase))
+
+    def moved(self, move: Move) -> None:
+        """Take a threshold record."""
+        self._keep("thresholds", self.moves, move)
+
+    def mapped(self, champion: Map) -> None:
+        """Take a calibration record."""
+        self._keep("calibration", self.maps, champion)
+
+    def requested(self, request: Request) -> None:
+        """Take a retrain record."""
+        self._keep("retrain", self.requests, request)
+
+    def alarmed(self, alarm: Alarm) -> None:
+        """Take a drift record; a later record about the same change (its diagnosis) takes the earlier one's place."""
+        for place, earlier in enumerate(self.alarms):
+            same = (earlier.tier, earlier.monitor, earlier.direction, earlier.change_at)
+            if alarm.change_at is not None and same == (alarm.tier, alarm.monitor, alarm.direction, alarm.change_at):
+                self.alarms[place] = msgspec.structs.replace(alarm, at=earlier.at)
+                return
+        self._keep("drift", self.alarms, alarm)
+
+    @property
+    def last_confirmed(self) -> Alarm | None:
+        """The newest alarm that may lead to action."""
+        return next((alarm for alarm in reversed(self.alarms) if alarm.confirmed), None)
+
+    @property
+    def recovered_at(self) -> int | None:
+        """When learning after the newest confirmed alarm had ended; None while it has not, or without alarm.
+
+        An alarm sends its monitors back to learning, so it is over at the first "watching" that follows a "learning".
+        """
+        alarm = self.last_confirmed
+        if alarm is None:
+            return None
+        learning = False
+        for at, phase in self.phases:
+            if at >= alarm.at:
+                if learning and phase == "watching":
+                    return at
+                learning = learning or phase == "learning"
+        return None
+
+    @property
+    def threshold(self) -> float | None:
+        """The threshold in force: of the newest threshold record, else of the newest metrics record."""
+        if self.moves:
+            return self.moves[-1].threshold
+        return self.history.last.threshold if self.history.last else None
+
+    def _keep(self, name: str, past: list[Any], record: object) -> None:
+        past.append(record)
+        if len(past) > KEPT:
+            del past[0]
+            self.dropped[name] = self.dropped.get(name, 0) + 1

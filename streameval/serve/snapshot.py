@@ -1,0 +1,259 @@
+"""The picture of a run that report, table and live page are drawn from, folded record by record.
+
+Invariant: a snapshot is a function of the output records in their order and of the run's facts; its size is bounded by
+the number of keys, not by the number of records. It only reads: a record of an unknown type is counted and otherwise
+left alone, so an older page can look at a newer worker's topics.
+
+Source of the records' shape: CloudEvents 1.0, structured JSON mode; the types are `streameval.*`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+import msgspec
+
+from streameval.serve.sentence import State, sentence, state
+from streameval.serve.series import Alarm, Bin, Estimate, Key, Map, Measured, Move, Request, Series, Window
+
+SOURCES = 20
+"""Workers named at most."""
+
+
+class Rejected(msgspec.Struct):
+    """How many messages one reason has turned away, and where the latest of them lies."""
+
+    count: int = 0
+    detail: str = ""
+    topic: str = ""
+    partition: int | None = None
+    offset: int | None = None
+
+
+class Snapshot(msgspec.Struct):
+    """A run so far. Feed it records, add facts, draw it.
+
+    `facts` are what no record says: `predictions`, `outcomes`, `read`, `joined`, `waiting` (counts), `time` (stream
+    time, ms), `wall_seconds`, `rate` (events a second). Names that are not known here are shown as they are.
+
+    >>> record = {"type": "streameval.retrain", "time": "2026-03-01T00:00:00Z", "source": "/streameval/a",
+    ...           "data": {"model": "m", "version": "1", "segment": "*", "reason": "concept drift"}}
+    >>> snapshot = Snapshot()
+    >>> snapshot.feed("retrain", record)
+    >>> snapshot.series[0].requests[0].reason
+    'concept drift'
+    """
+
+    by_key: dict[str, Series] = {}
+    rejected: dict[str, Rejected] = {}
+    facts: dict[str, Any] = {}
+    sources: list[str] = []
+    records: dict[str, int] = {}
+    first: int | None = None
+    last: int | None = None
+
+    @classmethod
+    def from_lines(cls, lines: Iterable[tuple[str, bytes | str]], facts: Mapping[str, Any] | None = None) -> Self:
+        """Fold (topic, line of JSON) pairs, as they come from the output topics or their files.
+
+        Within a topic lines come in their order; how topics interleave changes nothing that is shown. Blank lines are
+        skipped. Raises `msgspec.DecodeError` on a line that is not a JSON object.
+        """
+        snapshot = cls(facts=dict(facts or {}))
+        for topic, line in lines:
+            if line.strip():
+                snapshot.feed(topic, line.encode() if isinstance(line, str) else line)
+        return snapshot
+
+    def feed(self, topic: str, record: Mapping[str, Any] | bytes) -> None:
+        """Take one output record: a CloudEvent as a dict, or its bytes. What it is follows from its `type`.
+
+        Raises `msgspec.DecodeError` on bytes that are not a JSON object and `KeyError` on a record that lacks a field
+        which its type always has.
+        """
+        event: Mapping[str, Any] = (
+            msgspec.json.decode(record, type=dict[str, Any]) if isinstance(record, bytes) else record
+        )
+        kind = _kind(event)
+        self.records[kind or topic] = self.records.get(kind or topic, 0) + 1
+        data, at = event.get("data"), milliseconds(event.get("time"))
+        take = _TAKES.get(kind)
+        if take is None or not isinstance(data, Mapping) or at is None:
+            return
+        source = event.get("source")
+        if isinstance(source, str) and source not in self.sources and len(self.sources) < SOURCES:
+            self.sources = sorted([*self.sources, source])
+        self.first = at if self.first is None else min(self.first, at)
+        self.last = at if self.last is None else max(self.last, at)
+        take(self, at, data)
+
+    def retire(self, key: Key, at: int) -> None:
+        """Mark a key as ended (its topics carry a tombstone) at `at`, epoch milliseconds."""
+        self._series(msgspec.structs.asdict(key)).retired_at = at
+
+    @property
+    def series(self) -> list[Series]:
+        """All series, by model and version, the whole before its segments."""
+        return sorted(self.by_key.values(), key=lambda s: (s.key.model, s.key.version, not s.key.whole, s.key.segment))
+
+    @property
+    def models(self) -> list[tuple[str, str]]:
+        """The models and versions that records speak of, sorted."""
+        return sorted({(series.key.model, series.key.version) for series in self.by_key.values()})
+
+    def of(self, model: str, version: str) -> list[Series]:
+        """The series of one model's version: the whole first, then its segments by name."""
+        return [s for s in self.series if (s.key.model, s.key.version) == (model, version)]
+
+    def get(self, key: Key) -> Series | None:
+        """The series of a key, None if no record has spoken of it."""
+        return self.by_key.get(_name(key.model, key.version, key.segment))
+
+    def state(self, key: Key) -> State:
+        """Whether the key is waiting, learning, healthy, drifted or retired."""
+        return state(self.get(key))
+
+    def sentence(self, key: Key) -> str:
+        """The key's state in one plain sentence: what, why, since when, and what was done about it."""
+        return sentence(key, self.get(key), [s for s in self.of(key.model, key.version) if not s.key.whole])
+
+    def _series(self, data: Mapping[str, Any]) -> Series:
+        key = Key(str(data["model"]), str(data.get("version") or "0"), str(data.get("segment") or "*"))
+        return self.by_key.setdefault(_name(key.model, key.version, key.segment), Series(key=key))
+
+    def _metrics(self, at: int, data: Mapping[str, Any]) -> None:
+        prevalence = data.get("prevalence") or {}
+        window = data["window"]
+        start, end = milliseconds(window["from"]), milliseconds(window["to"])
+        metrics = {str(name): number for name, raw in data["metrics"].items() if (number := _estimate(raw))}
+        self._series(data).measured(
+            Measured(
+                at=at,
+                window=Window(start if start is not None else at, end if end is not None else at, window["events"]),
+                metrics=metrics,
+                labelled=_estimate(prevalence.get("labelled")),
+                label_free=_estimate(prevalence.get("label_free")),
+                threshold=_number(data.get("threshold")),
+                phase=data.get("phase"),
+                confusion=dict(data.get("confusion") or {}),
+                reliability=tuple(
+                    Bin(b["score"], b["observed"], b.get("low"), b.get("high"), b["events"])
+                    for b in data.get("reliability") or ()
+                ),
+            )
+        )
+
+    def _threshold(self, at: int, data: Mapping[str, Any]) -> None:
+        self._series(data).moved(
+            Move(
+                at=at,
+                threshold=data["threshold"],
+                previous=_number(data.get("previous")),
+                calibrated=_number(data.get("threshold_calibrated")),
+                reason=str(data.get("reason") or ""),
+                gain=_estimate(data.get("expected_gain")),
+                objective=dict(data.get("objective") or {}),
+            )
+        )
+
+    def _drift(self, at: int, data: Mapping[str, Any]) -> None:
+        diagnosis = data.get("diagnosis") or {}
+        self._series(data).alarmed(
+            Alarm(
+                at=at,
+                monitor=str(data["monitor"]),
+                tier=str(data["tier"]),
+                direction=data.get("direction"),
+                statistic=_number(data.get("statistic")),
+                change_at=milliseconds(data.get("change_at")),
+                diagnosis=diagnosis.get("state"),
+                tests=dict(diagnosis.get("tests") or {}),
+            )
+        )
+
+    def _retrain(self, at: int, data: Mapping[str, Any]) -> None:
+        diagnosis = data.get("diagnosis")
+        found = diagnosis.get("state") if isinstance(diagnosis, Mapping) else diagnosis
+        priority = data.get("priority")
+        self._series(data).requested(
+            Request(
+                at=at,
+                reason=str(data["reason"]),
+                diagnosis=found,
+                priority=None if priority is None else str(priority),
+            )
+        )
+
+    def _calibration(self, at: int, data: Mapping[str, Any]) -> None:
+        knots = data.get("knots") or {}
+        self._series(data).mapped(
+            Map(
+                at=at,
+                method=str(data["method"]),
+                x=tuple(knots.get("x") or ()),
+                y=tuple(knots.get("y") or ()),
+                before=_numbers(data.get("before")),
+                after=_numbers(data.get("after")),
+            )
+        )
+
+    def _rejected(self, _at: int, data: Mapping[str, Any]) -> None:
+        entry = self.rejected.setdefault(str(data["reason"]), Rejected())
+        entry.count += int(data.get("count") or 1)
+        entry.detail = str(data.get("detail") or "")
+        entry.topic = str(data.get("topic") or "")
+        entry.partition, entry.offset = data.get("partition"), data.get("offset")
+
+
+_TAKES = {
+    "metrics": Snapshot._metrics,
+    "threshold": Snapshot._threshold,
+    "drift": Snapshot._drift,
+    "retrain": Snapshot._retrain,
+    "calibration": Snapshot._calibration,
+    "rejected": Snapshot._rejected,
+}
+
+
+def milliseconds(time: object) -> int | None:
+    """Epoch milliseconds of an RFC 3339 time; None where there is none.
+
+    >>> milliseconds("1996-05-06T14:00:00.500Z")
+    831391200500
+    """
+    if not isinstance(time, str):
+        return None
+    parsed = dt.datetime.fromisoformat(time)
+    if parsed.tzinfo is None:
+        message = f"{time!r} is a time without offset: output records carry RFC 3339 times in UTC"
+        raise ValueError(message)
+    return (parsed - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(milliseconds=1)
+
+
+def _kind(event: Mapping[str, Any]) -> str:
+    return str(event.get("type") or "").removeprefix("streameval.")
+
+
+def _name(*parts: str) -> str:
+    # JSON keeps the parts apart whatever characters people put in their names, and lets a snapshot be encoded.
+    return msgspec.json.encode(parts).decode()
+
+
+def _number(raw: object) -> float | None:
+    return float(raw) if isinstance(raw, int | float) and math.isfinite(raw) else None
+
+
+def _numbers(raw: object) -> dict[str, float]:
+    pairs = raw.items() if isinstance(raw, Mapping) else ()
+    return {str(name): number for name, value in pairs if (number := _number(value)) is not None}
+
+
+def _estimate(raw: object) -> Estimate | None:
+    if not isinstance(raw, Mapping):
+        value = _number(raw)
+        return None if value is None else Estimate(value)
+    value = _number(raw.get("value"))
+    return None if value is None else Estimate(value, _number(raw.get("low")), _number(raw.get("high")))

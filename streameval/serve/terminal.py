@@ -1,0 +1,57 @@
+"""What happened, as a table for the terminal."""
+
+from __future__ import annotations
+
+from rich.table import Table
+from rich.text import Text
+
+from streameval.serve import words
+from streameval.serve.happenings import LABELS, Kind, happenings
+from streameval.serve.snapshot import Snapshot
+
+_STYLES: dict[Kind, str] = {
+    "confirmed": "bold red",
+    "advisory": "yellow",
+    "threshold": "cyan",
+    "calibration": "magenta",
+    "retrain": "bold yellow",
+    "learnt": "green",
+}
+
+
+def table(snapshot: Snapshot, rows: int = 40) -> Table:
+    """What happened to the models as wholes and, as far as there is room, to their segments.
+
+    `rows` is the most lines shown: segments give way first, then advisory alarms, then what is oldest; the caption says
+    what was left out. Names are people's data: they are never read as markup.
+    """
+    found = happenings(snapshot.series)
+    shown = found
+    for keep in (
+        lambda h: h.key.whole or h.kind in ("confirmed", "retrain"),
+        lambda h: h.key.whole,
+        lambda h: h.kind != "advisory",
+    ):
+        if len(shown) > rows:
+            shown = [h for h in shown if keep(h)]
+    shown = shown[-rows:]
+    many = len(snapshot.models) > 1
+    result = Table(title="What happened", title_justify="left", caption_justify="left", expand=False)
+    result.add_column("When (UTC)", no_wrap=True)
+    result.add_column("Where")
+    result.add_column("What", no_wrap=True)
+    result.add_column("Detail")
+    result.add_column("Why")
+    for happening in shown:
+        key = happening.key
+        where = f"{key.model}/{key.version}" if many else key.model
+        result.add_row(
+            Text(words.moment(happening.at)),
+            Text(where if key.whole else f"{where} {key.segment}"),
+            Text(LABELS[happening.kind], style=_STYLES[happening.kind]),
+            Text(happening.what),
+            Text(happening.why),
+        )
+    if len(shown) < len(found):
+        result.caption = f"{len(found) - len(shown)} more in the report"
+    return result

@@ -1,0 +1,176 @@
+"""Numbers, times and names as a person reads them.
+
+Invariant: the same input gives the same words on every machine: no locale, no time zone but UTC.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+DAY = 86_400_000
+
+METRICS = {
+    "log_loss": ("Log loss", "lower"),
+    "brier": ("Brier score", "lower"),
+    "auc": ("AUC", "higher"),
+    "average_precision": ("Average precision", "higher"),
+    "precision": ("Precision", "higher"),
+    "recall": ("Recall", "higher"),
+    "f1": ("F1", "higher"),
+    "cost": ("Cost per decision", "lower"),
+    "calibration_error": ("Calibration error", "lower"),
+}
+"""Metric -> (title, which side is better), in the order in which they are shown."""
+
+MONITORS = {
+    "y": "the share of positives",
+    "label": "the share of positives",
+    "prevalence": "the share of positives",
+    "residual": "the calibration residual",
+    "signed_residual": "the sign-weighted residual",
+    "sign_residual": "the sign-weighted residual",
+    "weighted_residual": "the sign-weighted residual",
+    "cost": "the cost of decisions",
+    "score": "the scores",
+    "late": "the share of positives that come late",
+}
+
+_WENT = {"up": "rose", "down": "fell"}
+
+
+def metric(name: str) -> str:
+    """Title of a metric: our own by name, River's classes and KPIs as people wrote them."""
+    return METRICS[name][0] if name in METRICS else name
+
+
+def monitor(name: str) -> str:
+    """What a monitor watches.
+
+    >>> monitor("cost"), monitor("ADWIN:residual")
+    ('the cost of decisions', 'ADWIN on the calibration residual')
+    """
+    tool, _, watched = name.rpartition(":")
+    what = MONITORS.get(watched, watched.replace("_", " "))
+    return f"{tool} on {what}" if tool else what
+
+
+def change(name: str, direction: str | None) -> str:
+    """A change, as a clause.
+
+    >>> change("cost", "up")
+    'the cost of decisions rose'
+    """
+    return f"{monitor(name)} {_WENT.get(direction or '', 'changed')}"
+
+
+def reason(code: str) -> str:
+    """A constant snake_case word as prose.
+
+    >>> reason("gain_confirmed")
+    'gain confirmed'
+    """
+    return code.replace("_", " ")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number to `digits` significant digits, thousands apart.
+
+    >>> number(0.123456), number(1234567), number(1e-7), number(12345.6), number(None)
+    ('0.123', '1,234,567', '1e-07', '12,346', '–')
+    """
+    if value is None:
+        return "–"
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    if abs(value) >= 10**digits:
+        return f"{value:,.0f}"
+    return f"{value:.{digits}g}"
+
+
+def percent(value: float | None) -> str:
+    """A share.
+
+    >>> percent(0.0512), percent(0.00042)
+    ('5.12 %', '0.042 %')
+    """
+    return "–" if value is None else f"{number(100 * value)} %"
+
+
+def interval(value: float | None, low: float | None, high: float | None) -> str:
+    """A number with its interval.
+
+    >>> interval(0.3121, 0.3, 0.32)
+    '0.312 (0.3 to 0.32)'
+    """
+    if value is None or low is None or high is None:
+        return number(value)
+    return f"{number(value)} ({number(low)} to {number(high)})"
+
+
+def count(n: int, one: str, many: str | None = None) -> str:
+    """A count of things.
+
+    >>> count(1, "alarm"), count(2000, "alarm"), count(3, "retry", "retries")
+    ('1 alarm', '2,000 alarms', '3 retries')
+    """
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def day(ms: int | None) -> str:
+    """The day of a time.
+
+    >>> day(831391200500)
+    '6 May 1996'
+    """
+    if ms is None:
+        return "–"
+    at = _utc(ms)
+    return f"{at.day} {_MONTHS[at.month - 1]} {at.year}"
+
+
+def moment(ms: int | None) -> str:
+    """A time to the minute.
+
+    >>> moment(831391200500)
+    '6 May 1996, 14:00'
+    """
+    return "–" if ms is None else f"{day(ms)}, {_utc(ms):%H:%M}"
+
+
+def iso(ms: int) -> str:
+    """A time for machines.
+
+    >>> iso(831391200500)
+    '1996-05-06T14:00:00Z'
+    """
+    return f"{_utc(ms):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def seconds(value: float) -> str:
+    """A duration.
+
+    >>> seconds(0.21), seconds(75), seconds(90061)
+    ('0.21 s', '1 min 15 s', '1 d 1 h')
+    """
+    if value < 60:
+        return f"{value:.2g} s"
+    whole = round(value)
+    parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s")]
+    leading = next(place for place, (amount, _) in enumerate(parts) if amount)
+    return " ".join(f"{amount} {unit}" for amount, unit in parts[leading : leading + 2] if amount)
+
+
+def listing(items: list[str]) -> str:
+    """A list in prose.
+
+    >>> listing(["a"]), listing(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+def _utc(ms: int) -> dt.datetime:
+    return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(milliseconds=ms)
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
