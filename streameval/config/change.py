@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import msgspec
 import xxhash
 from pydantic.fields import FieldInfo
 
 from streameval.config.model import INHERITED
-from streameval.config.section import Effect, Section
+from streameval.config.section import Effect, Section, is_section, section_of
 from streameval.config.worker import Config
 
 __all__ = ["Change", "changes", "digest", "facts"]
@@ -87,14 +87,41 @@ def _differences(old: dict[str, Any], new: dict[str, Any], kind: type[Section], 
         if name not in new:
             continue
         was = old[name] if name in old else _default(field)
-        now = new[name]
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, Section) and isinstance(was, dict):
-            yield from _differences(was, now, inner, f"{prefix}{name}.")
-        elif was != now:
-            extra = field.json_schema_extra
-            declared: dict[str, Any] = dict(extra) if isinstance(extra, dict) else {}
-            yield Change(f"{prefix}{name}", was, now, declared["change"], declared.get("restarts", ""))
+        yield from _difference(was, new[name], field, f"{prefix}{name}")
+
+
+def _difference(was: Any, now: Any, field: FieldInfo, path: str) -> Iterator[Change]:
+    if was == now:
+        return
+    if isinstance(was, dict) and isinstance(now, dict):
+        inner = section_of(field.annotation, now)
+        if inner is not None and was.get("kind") == now.get("kind"):
+            yield from _differences(was, now, inner, f"{path}.")
+            return
+        if inner is not None:  # another kind: its own field says what that does
+            yield _change(inner.model_fields["kind"], f"{path}.kind", was.get("kind"), now.get("kind"))
+            return
+        named = _named(field.annotation)
+        if named is not None:
+            for name in dict.fromkeys((*now, *was)):
+                if name in was and name in now:
+                    yield from _differences(was[name], now[name], named, f"{path}.{name}.")
+                else:
+                    yield _change(field, f"{path}.{name}", was.get(name), now.get(name))
+            return
+    yield _change(field, path, was, now)
+
+
+def _change(field: FieldInfo, path: str, was: Any, now: Any) -> Change:
+    extra = field.json_schema_extra
+    declared: dict[str, Any] = dict(extra) if isinstance(extra, dict) else {}
+    return Change(path, was, now, declared["change"], declared.get("restarts", ""))
+
+
+def _named(annotation: Any) -> type[Section] | None:
+    """The section of a mapping of names to sections."""
+    inner = get_args(annotation)[1] if get_origin(annotation) is dict else None
+    return inner if is_section(inner) else None
 
 
 def _default(field: FieldInfo) -> Any:

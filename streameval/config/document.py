@@ -42,12 +42,16 @@ class Document:
         >>> read("models:\n- name: a", "c.yaml", {}).place(("models", 0, "nam"))
         'c.yaml:2: models[0].nam'
         """
-        known = path
-        while known and known not in self.lines:
-            known = known[:-1]
-        line = f":{self.lines[known]}" if known else ""
+        line = self.line(path)
         text = path_text(path)
-        return f"{self.name}{line}: {text}" if text else f"{self.name}{line}"
+        head = f"{self.name}:{line}" if line else self.name
+        return f"{head}: {text}" if text else head
+
+    def line(self, path: Path) -> int:
+        """The line of a value, or of the nearest thing above it that stands in the text; 0: not from a text."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 0) if path else 0
 
 
 def path_text(path: Path) -> str:
@@ -105,26 +109,31 @@ def read(text: str, name: str, environ: Mapping[str, str]) -> Document:
     if len(text) > _LARGEST:
         raise ConfigFileError("larger than 16 MiB", where=name, cure="this is hardly a configuration")
     document = Document(name)
-    loader = _CoreLoader(text)
     try:
-        node = loader.get_single_node()
-        if node is not None:
-            _walk(document, node, (), ())
-            document.values = loader.construct_document(node)
+        _compose(document, text)
     except yaml.YAMLError as error:
         raise _syntax(error, name) from error
     except RecursionError as error:
         raise ConfigFileError("nested too deeply", where=name, cure="a configuration has about five levels") from error
     except ValueError as error:  # a number beyond Python's limit of digits
         raise ConfigFileError(f"a value cannot be read: {error}", where=name, cure="write a smaller number") from error
-    finally:
-        loader.dispose()
     if document.values is None:
         raise ConfigFileError("empty", where=name, cure="write at least transport and models; see config/example.yaml")
     if not isinstance(document.values, dict):
         raise ConfigFileError("not a mapping of keys to values", where=name, cure="see config/example.yaml")
     document.values = _expand(document, document.values, (), environ)
     return document
+
+
+def _compose(document: Document, text: str) -> None:
+    loader = _CoreLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is not None:
+            _walk(document, node, (), ())
+            document.values = loader.construct_document(node)
+    finally:
+        loader.dispose()
 
 
 def _walk(document: Document, node: yaml.Node, path: Path, above: tuple[int, ...]) -> None:

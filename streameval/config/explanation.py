@@ -7,9 +7,8 @@ Invariant: every problem of a configuration is told at once, each exactly once, 
 from __future__ import annotations
 
 import difflib
-import types
 from collections.abc import Iterator
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -17,7 +16,7 @@ from pydantic_core import ErrorDetails
 from streameval.config.document import Document, Path
 from streameval.config.model import INHERITED
 from streameval.config.quantities import duration_text
-from streameval.config.section import RefusedError, Section
+from streameval.config.section import RefusedError, Section, alternatives, is_section, tag_of
 from streameval.config.worker import Config
 from streameval.errors import ConfigValueError
 
@@ -29,13 +28,16 @@ _HIDDEN = {"password", "key_password"}
 def explain(error: ValidationError, document: Document) -> ConfigValueError:
     """The error to raise for what pydantic found wrong in a document."""
     problems: list[ConfigValueError] = []
+    order: dict[str, int] = {}
     for detail in error.errors(include_url=False):
         path = _written_path(detail, document.values)
-        if path is None:
+        if path is None or (detail["type"] == "too_short" and detail["input"]):  # its items failed, and are told
             continue
         problem = _problem(detail, path, document)
         if str(problem) not in map(str, problems):
             problems.append(problem)
+            order[str(problem)] = document.line(path)
+    problems.sort(key=lambda problem: order[str(problem)])
     if len(problems) == 1:
         return problems[0]
     told = "".join(f"\n  {problem}" for problem in problems)
@@ -51,27 +53,12 @@ def sections_at(path: Path, kind: Any = Config) -> list[type[Section]]:
     found = [kind]
     for part in path:
         found = [inner for outer in found for inner in _inner(outer, part)]
-    return [section for outer in found for section in _alternatives(outer) if _is_section(section)]
-
-
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Section)
-
-
-def _alternatives(kind: Any) -> Iterator[Any]:
-    origin = get_origin(kind)
-    if origin is Annotated:
-        yield from _alternatives(get_args(kind)[0])
-    elif origin in (Union, types.UnionType):
-        for option in get_args(kind):
-            yield from _alternatives(option)
-    else:
-        yield kind
+    return [section for outer in found for section in alternatives(outer) if is_section(section)]
 
 
 def _inner(kind: Any, part: str | int) -> Iterator[Any]:
-    for option in _alternatives(kind):
-        if _is_section(option):
+    for option in alternatives(kind):
+        if is_section(option):
             if part in option.model_fields:
                 yield option.model_fields[part].annotation
         elif get_origin(option) is tuple:
@@ -172,11 +159,11 @@ def _sentence(detail: ErrorDetails, path: Path) -> tuple[str, str]:
         tag = str(context["tag"])
         return f"unknown kind {tag!r}", _meant(tag, options, "kinds are")
     if kind == "union_tag_not_found":
-        options = [_tag(section) for section in sections_at(path)]
+        options = [tag_of(section) for section in sections_at(path)]
         return "kind is missing", f"add kind, one of {', '.join(options)}"
     if kind in {"too_short", "too_long"}:
         if kind == "too_short":
-            return f"needs at least {context['min_length']} item(s){found}", ""
+            return f"needs at least {context['min_length']}, found none", "name one"
         return f"holds more than {context['max_length']} items", "name fewer"
     if kind in _EXPECTED:
         expected, cure = _EXPECTED[kind]
@@ -190,10 +177,6 @@ def _is_duration(path: Path) -> bool:
         if schema.get("format") == "duration-ms":
             return True
     return False
-
-
-def _tag(section: type[Section]) -> str:
-    return str(get_args(section.model_fields["kind"].annotation)[0])
 
 
 def _description(path: Path) -> str:

@@ -259,6 +259,9 @@ class Model(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Model:
         _refuse_repeats(self.segments, "segment")
+        for name in self.segments:
+            if "=" in name:
+                raise RefusedError(f"the segment name {name!r} holds =", "keys of records are name=value: rename it")
         for name in self.kpis:
             if name in METRIC_NAMES:
                 raise RefusedError(f"the KPI {name!r} has the name of a built-in metric", "give it another name")

@@ -225,7 +225,7 @@ Bytes = Annotated[
 ]
 """A size in whole bytes."""
 
-Count = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
+Count = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
 """A whole number, at least 1."""
 
 Number = Annotated[float, BeforeValidator(_number)]

@@ -6,11 +6,13 @@ changed: ``live`` (from the next mark on), ``restarts`` (what is learnt anew), o
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import types
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Effect", "RefusedError", "Section", "setting"]
+__all__ = ["Effect", "RefusedError", "Section", "alternatives", "is_section", "section_of", "setting", "tag_of"]
 
 Effect = Literal["live", "restarts", "refused"]
 
@@ -53,3 +55,38 @@ def setting(description: str, *, change: Effect = "live", restarts: str = "", **
     if restarts:
         extra["restarts"] = restarts
     return Field(description=description, json_schema_extra=extra, **field)
+
+
+def alternatives(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation allows: each part of a union, else itself.
+
+    >>> [kind.__name__ for kind in alternatives(int | str)]
+    ['int', 'str']
+    """
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from alternatives(get_args(annotation)[0])
+    elif origin in (Union, types.UnionType):
+        for option in get_args(annotation):
+            yield from alternatives(option)
+    else:
+        yield annotation
+
+
+def is_section(annotation: Any) -> TypeGuard[type[Section]]:
+    """Whether a type is a section."""
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def tag_of(section: type[Section]) -> str:
+    """The value of ``kind`` that chooses this section among others; empty where there is no choice."""
+    kind = section.model_fields.get("kind")
+    return str(get_args(kind.annotation)[0]) if kind is not None else ""
+
+
+def section_of(annotation: Any, values: dict[str, Any]) -> type[Section] | None:
+    """The section that these values stand for, chosen by their ``kind`` where an annotation allows several."""
+    for option in alternatives(annotation):
+        if is_section(option) and tag_of(option) in ("", values.get("kind")):
+            return option
+    return None

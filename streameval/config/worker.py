@@ -69,6 +69,7 @@ PREDICTION_FIELDS: Final = (
 )
 OUTCOME_FIELDS: Final = ("id", "model", "ts", "label", "values")
 _WHOLE_FOLDERS: Final = {"segments", "features", "values", "scores"}
+_A: Final = {"prediction": "a prediction", "outcome": "an outcome"}
 _NEW_START: Final = "start with another state directory and worker name"
 
 
@@ -144,7 +145,8 @@ class TopicMapping(Section):
     event: Literal["prediction", "outcome"] = setting("which event they are")
     model: Name | None = setting("the model that all of them belong to; none: the payload says so", default=None)
     fields: dict[str, str] = setting(
-        "our field (id, ts, score, label, segments.country, values.revenue, ...) to the dotted path in the payload",
+        "our field (id, ts, score, label, segments.country, values.revenue, ...) to the dotted path in the payload; "
+        "empty: the payload's own field of that name is not ours",
         default_factory=dict,
     )
     constants: dict[str, str | int | float | bool] = setting(
@@ -157,9 +159,9 @@ class TopicMapping(Section):
         for target in (*self.fields, *self.constants):
             head, dot, tail = target.partition(".")
             if head not in known or (dot and (not tail or head not in _WHOLE_FOLDERS)):
-                raise RefusedError(f"{target!r} is not a field of a {self.event}", f"fields are: {', '.join(known)}")
+                raise RefusedError(f"{target!r} is not a field of {_A[self.event]}", f"fields are: {', '.join(known)}")
         for target, path in self.fields.items():
-            if not path or not all(path.split(".")):
+            if path and not all(path.split(".")):
                 raise RefusedError(f"{path!r} (of {target}) is not a dotted path", "write it as in payload.customer.id")
         twice = sorted(set(self.fields) & set(self.constants)) or ["model"] * (
             self.model is not None and ("model" in self.fields or "model" in self.constants)
@@ -193,7 +195,7 @@ class Config(Section):
         default=MINUTE,
     )
     interval: PositiveDuration = setting(
-        "length of a cohort: predictions are gathered by the interval of their time",
+        "length of a cohort, 1s to 1d: predictions are gathered by the interval of their time",
         change="refused",
         restarts=_NEW_START,
         default=MINUTE,

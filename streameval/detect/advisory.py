@@ -44,7 +44,7 @@ DETECTORS: Final[dict[str, Callable[[], Detector]]] = {
     "ADWIN": lambda: ADWIN(delta=0.002),  # type: ignore[no-untyped-call]
     "PageHinkley": PageHinkley,
     "DDM": DDM,
-    "HDDMA": lambda: HDDMA(two_sided_test=True),
+    "HDDMA": lambda: HDDMA(two_sided_test=True),  # type: ignore[no-untyped-call]
 }
 """By River's class names. KSWIN and FHDDM need another input, EDDM raises four false alarms in 100,000 events."""
 

@@ -59,7 +59,7 @@ class Esr:
         down: float64[monitors], lower bounds.
         log_threshold: log of c, the least expected number of events to a false alarm.
         start: ms, the change point before anything was seen.
-        tempering: the power eta in (0, 1] of L, for over-dispersed streams.
+        tempering: float64[monitors], the power eta in (0, 1] of each L, for over-dispersed streams; None is 1.
 
     >>> esr = Esr(np.array([[0.0, 1.0]]), np.array([0.05]), np.array([0.05]), np.log(1e6), 0)
     >>> esr.step(np.array([470.0, 30.0]), 1), [c.direction for c in esr.step(np.array([300.0, 200.0]), 2)]
@@ -67,13 +67,19 @@ class Esr:
     """
 
     def __init__(
-        self, values: Floats, up: Floats, down: Floats, log_threshold: float, start: int, *, tempering: float = 1.0
+        self,
+        values: Floats,
+        up: Floats,
+        down: Floats,
+        log_threshold: float,
+        start: int,
+        tempering: Floats | None = None,
     ) -> None:
         self.values = values
         self.up = up
         self.down = down
         self.log_threshold = float(log_threshold)
-        self.tempering = float(tempering)
+        self.tempering = np.ones(up.size) if tempering is None else tempering
         shape = (values.shape[0], 2, RATIOS.size)
         self.log_m = np.full(shape, -np.inf)
         self.rise = np.zeros(shape)
@@ -83,7 +89,7 @@ class Esr:
     def _tabulate(self) -> None:
         bet = bets(self.up, self.down)[..., None]
         mean = np.stack([self.up, self.down], axis=1)[:, :, None, None]
-        table = np.log1p(bet * (self.values[:, None, None, :] - mean)) * self.tempering
+        table = np.log1p(bet * (self.values[:, None, None, :] - mean)) * self.tempering[:, None, None, None]
         self._table = np.ascontiguousarray(table.reshape(-1, self.values.shape[1]))
 
     def step(self, counts: Floats, end: int) -> list[Crossing]:
@@ -150,7 +156,7 @@ class Esr:
             "up": self.up.copy(),
             "down": self.down.copy(),
             "log_threshold": self.log_threshold,
-            "tempering": self.tempering,
+            "tempering": self.tempering.copy(),
             "log_m": self.log_m.flatten(),
             "rise": self.rise.flatten(),
             "minimum_at": self.minimum_at.flatten(),
@@ -161,7 +167,7 @@ class Esr:
         """The detector that `state` described; it continues bit for bit."""
         values = np.array(state["values"], dtype=np.float64).reshape(-1, int(state["cells"]))
         up, down = np.array(state["up"], dtype=np.float64), np.array(state["down"], dtype=np.float64)
-        out = cls(values, up, down, state["log_threshold"], 0, tempering=state["tempering"])
+        out = cls(values, up, down, state["log_threshold"], 0, np.array(state["tempering"], dtype=np.float64))
         shape = out.log_m.shape
         out.log_m = np.array(state["log_m"], dtype=np.float64).reshape(shape)
         out.rise = np.array(state["rise"], dtype=np.float64).reshape(shape)

@@ -93,30 +93,34 @@ class Family:
         negative = np.bincount(cell, weights=evidence.counts[0], minlength=size)
         return np.concatenate([negative, np.bincount(cell, weights=evidence.counts[1], minlength=size)])
 
-    def bounds(self, cells: Floats, phi: Floats | None) -> tuple[Floats, Floats]:
-        """The bounds of each monitor's mean without change, from the reference.
+    def bounds(self, monitor: int, cells: Floats, phi: Floats | None) -> tuple[float, float]:
+        """The bounds of a monitor's mean without change, from the reference.
 
         Args:
+            monitor: its place in `MONITORS`.
             cells: float64[cells], the reference.
             phi: float64[monitors], over-dispersion; None for independent events.
 
         Returns:
-            `(up, down)`, each float64[monitors]: 99.9 % bounds and the tolerance beyond them (.05 of the prevalence for
-            the label, half of it for the residuals, .05 of the mean for the cost).
+            `(up, down)`: 99.9 % bounds and the tolerance beyond them, .05 of the prevalence for the label, half of it
+            for the residuals (they move half as far), .05 of the mean for the cost.
         """
         events = float(cells.sum())
-        means = self.values @ cells / events
-        prevalence = float(means[LABEL])
-        tolerance = _TOLERANCE * np.array([prevalence, prevalence / 2.0, prevalence / 2.0, float(means[COST])])
-        if phi is not None:
-            variance = np.maximum(self.values**2 @ cells / events - means**2, 0.0)
-            width = _NORMAL * np.sqrt(variance * phi / events)
-            low, high = means - width, means + width
+        values = self.values[monitor]
+        mean = float(values @ cells) / events
+        if monitor in (LABEL, COST):
+            tolerance = _TOLERANCE * mean
         else:
-            sides = [clopper_pearson(prevalence * events, events)]
-            sides += [betting(self.values[m], cells) for m in range(1, len(MONITORS))]
-            low, high = np.array(sides).T
-        return np.minimum(high + tolerance, 1.0), np.maximum(low - tolerance, 0.0)
+            tolerance = _TOLERANCE / 2.0 * float(self.values[LABEL] @ cells) / events
+        if phi is not None:
+            variance = max(float(values**2 @ cells) / events - mean**2, 0.0)
+            width = _NORMAL * float(np.sqrt(variance * phi[monitor] / events))
+            low, high = mean - width, mean + width
+        elif monitor == LABEL:
+            low, high = clopper_pearson(mean * events, events)
+        else:
+            low, high = betting(values, cells)
+        return min(high + tolerance, 1.0), max(low - tolerance, 0.0)
 
     def state(self) -> dict[str, Any]:
         """Plain values."""

@@ -5,7 +5,7 @@ blocks stay about equally large, because over-dispersion compares them. While a 
 the younger they are, because a change is looked for near the present: a block is then no larger than a small share of
 the events since it ended.
 
-Invariant: blocks are in order of time and add up to all that was appended; at most `LIMIT` of them.
+Invariant: blocks are in order of time and add up to all that was appended; at most so many as the limit says.
 Source: METHODS, sections 1 (blocks) and 5 (windows); exponential histograms after Datar et al. 2002.
 """
 

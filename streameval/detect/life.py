@@ -71,8 +71,6 @@ class Watch:
         """The last alarm's window before its change: all since its reference began."""
         self.alarm: Alarm | None = None
         """The last confirmed alarm."""
-        self._after: LabelCounts | None = None
-        self._change_at = 0
         self._esr: Esr | None = None
         self._path: list[tuple[int, list[float]]] = []
 
@@ -88,10 +86,11 @@ class Watch:
 
     @property
     def after(self) -> LabelCounts | None:
-        """The last alarm's window after its change: up to the next reference's end; None before an alarm."""
+        """The last alarm's window after its change: all since then; None before an alarm."""
         if self.before is None:
             return None
-        return self._after if self._after is not None else self.history.total()
+        learnt = [] if self.reference is None else [self.reference.counts]
+        return total([*learnt, *(block.counts for block in self.history.blocks)])
 
     def step(self, evidence: BinaryEvidence, start: int, end: int, threshold: float) -> list[Alarm]:
         """Take in the matured, labelled evidence of one step.
@@ -124,7 +123,7 @@ class Watch:
         return alarms
 
     def epoch(self, threshold: float, at: int) -> None:
-        """Our own threshold moved at `at` (ms): the cost monitor begins anew against the reference at the new threshold."""
+        """Our own threshold moved at `at` (ms): the cost monitor begins anew with bounds for it."""
         if self.reference is not None and self._esr is not None:
             self.reference.move(threshold, self._esr, at)
 
@@ -138,8 +137,6 @@ class Watch:
             segments=self.segments,
         )
         self._esr = self.reference.detector()
-        if self.before is not None:
-            self._after = self.reference.counts
         self.history = History()
         self._path = []
 
@@ -164,7 +161,7 @@ class Watch:
         statistic = float(np.exp(min(first.log_statistic, 700.0)))
         direction: Literal["up", "down"] = "up" if first.direction == "up" else "down"
         alarm = Alarm(MONITORS[first.monitor], "confirmed", statistic, direction, first.change_at, end, detail)
-        self.before, self._after, self.alarm, self._change_at = before, None, alarm, first.change_at
+        self.before, self.alarm = before, alarm
         self.reference, self._esr, self.history, self._path = None, None, after, []
         if after.events >= self.reference_events and after.positives >= self.reference_positives:
             self._watch(threshold)
@@ -176,22 +173,23 @@ class Watch:
         first = crossings[0]
         family = reference.family
         row = first.monitor * len(DIRECTIONS) + DIRECTIONS.index(first.direction)
-        up, down = reference.bounds()
+        up, down = reference.bounds(first.monitor)
         cells_before, cells_after = family.cells(before), family.cells(after)
         seen = max(after.events, 1)
+        phi = 1.0 if reference.phi is None else float(reference.phi[first.monitor])
         return {
             "phase": "watching",
             "threshold": float(np.exp(reference.log_threshold)),
             "log_statistic": first.log_statistic,
-            "bound": float(up[first.monitor] if first.direction == "up" else down[first.monitor]),
+            "bound": up if first.direction == "up" else down,
             "mean_before": float(family.values[first.monitor] @ cells_before / before.events),
             "mean_after": float(family.values[first.monitor] @ cells_after / seen),
             "events_before": before.events,
             "events_after": after.events,
             "positives_before": before.positives,
             "positives_after": after.positives,
-            "overdispersion": 1.0 if reference.phi is None else float(reference.phi[first.monitor]),
-            "tempering": reference.eta,
+            "overdispersion": phi,
+            "tempering": 1.0 / phi,
             "smallest_detectable_ratio": reference.smallest_detectable_ratio(),
             "reference": {"from": reference.start, "to": reference.end, "events": reference.counts.events},
             "crossed": [{"monitor": MONITORS[c.monitor], "direction": c.direction} for c in crossings],
@@ -214,8 +212,6 @@ class Watch:
             "history": self.history.state(),
             "reference": None if self.reference is None else self.reference.state(),
             "before": None if self.before is None else self.before.state(),
-            "after": None if self._after is None else self._after.state(),
-            "change_at": self._change_at,
             "alarm": None if alarm is None else _alarm_state(alarm),
             "esr": None if self._esr is None else self._esr.state(),
             "path_at": [at for at, _ in self._path],
@@ -244,8 +240,6 @@ class Watch:
         out.history = History.restore(state["history"])
         out.reference = None if state["reference"] is None else Reference.restore(state["reference"])
         out.before = None if state["before"] is None else LabelCounts.restore(state["before"])
-        out._after = None if state["after"] is None else LabelCounts.restore(state["after"])
-        out._change_at = int(state["change_at"])
         out.alarm = None if state["alarm"] is None else Alarm(**state["alarm"])
         out._esr = None if state["esr"] is None else Esr.restore(state["esr"])
         rows = np.asarray(state["path"], dtype=np.float64).reshape(-1, len(MONITORS) * len(DIRECTIONS)).tolist()

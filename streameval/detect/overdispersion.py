@@ -4,8 +4,8 @@ Real streams have days, bursts and customers: their block means vary more than i
 ignores it raises false alarms without end. Where the reference shows it, bounds widen and the detector's evidence is
 tempered.
 
-Invariant: a function of the reference's blocks. phi and eta are 1 unless over-dispersion is significant, since
-tempering an independent stream costs 40 % of delay.
+Invariant: a function of the reference's blocks. Nothing is widened or tempered unless over-dispersion is significant,
+since tempering an independent stream costs 40 % of delay.
 Source: METHODS, section 1, "Over-dispersion".
 """
 
@@ -25,8 +25,7 @@ _FEWEST: Final = 4
 
 
 def grouped(events: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
-    """The first step of each block of at least `size` events made of whole consecutive steps; a short rest joins the
-    last block.
+    """The first step of each block: whole consecutive steps of at least `size` events; a rest joins the last block.
 
     >>> grouped(np.array([100, 200, 300, 100, 100]), 250).tolist()
     [0, 2]

@@ -28,8 +28,8 @@ LEAST_EVENTS_TO_A_FALSE_ALARM: Final = 1e6
 class Reference:
     """The counts of a reference with its family of monitors.
 
-    `phi` is float64[monitors], the over-dispersion that bounds are widened by, or None for independent events; `eta`
-    the power that tempers the detector's evidence; `log_threshold` the log of c; times in ms.
+    `phi` is float64[monitors], the over-dispersion that bounds are widened by and that tempers the evidence (to the
+    power 1 / phi), or None for independent events; `log_threshold` the log of c; times in ms.
     """
 
     start: int
@@ -37,35 +37,29 @@ class Reference:
     counts: LabelCounts
     family: Family
     phi: Floats | None
-    eta: float
     log_threshold: float
 
-    def bounds(self) -> tuple[Floats, Floats]:
-        """`(up, down)`, each float64[monitors], at the threshold in force."""
-        return self.family.bounds(self.family.cells(self.counts), self.phi)
+    def bounds(self, monitor: int) -> tuple[float, float]:
+        """`(up, down)` of a monitor's mean without change, at the threshold in force."""
+        return self.family.bounds(monitor, self.family.cells(self.counts), self.phi)
 
     def detector(self) -> Esr:
         """A new detector that watches from the reference's end on."""
-        up, down = self.bounds()
-        return Esr(self.family.values, up, down, self.log_threshold, self.end, tempering=self.eta)
+        up, down = np.array([self.bounds(monitor) for monitor in range(len(MONITORS))]).T
+        tempering = None if self.phi is None else 1.0 / self.phi
+        return Esr(self.family.values, up, down, self.log_threshold, self.end, tempering)
 
     def move(self, threshold: float, esr: Esr, at: int) -> None:
         """Put another threshold in force at `at` (ms): the cost's bounds and M begin anew, the other monitors go on."""
-        if not self.family.move(threshold):
-            return
-        up, down = self.bounds()
-        esr.relaid(self.family.values)
-        esr.restart(COST, float(up[COST]), float(down[COST]), at)
-
-    def means(self) -> Floats:
-        """float64[monitors]: the monitors' means over the reference."""
-        out: Floats = self.family.values @ self.family.cells(self.counts) / self.counts.events
-        return out
+        if self.family.move(threshold):
+            esr.relaid(self.family.values)
+            up, down = self.bounds(COST)
+            esr.restart(COST, up, down, at)
 
     def smallest_detectable_ratio(self) -> float:
-        """The smallest factor of the prevalence that can raise an alarm: its upper bound with tolerance, by its mean."""
-        up, _ = self.bounds()
-        return float(up[LABEL] / self.means()[LABEL])
+        """The smallest factor of the prevalence that can raise an alarm: its upper bound by its mean."""
+        up, _ = self.bounds(LABEL)
+        return up * self.counts.events / max(self.counts.positives, 1)
 
     def state(self) -> dict[str, Any]:
         """Plain values."""
@@ -75,7 +69,6 @@ class Reference:
             "counts": self.counts.state(),
             "family": self.family.state(),
             "phi": self.phi,
-            "eta": self.eta,
             "log_threshold": self.log_threshold,
         }
 
@@ -88,7 +81,6 @@ class Reference:
             LabelCounts.restore(state["counts"]),
             Family.restore(state["family"]),
             None if state["phi"] is None else np.array(state["phi"], dtype=np.float64),
-            float(state["eta"]),
             float(state["log_threshold"]),
         )
 
@@ -105,15 +97,14 @@ def reference_of(
     """Freeze what was learnt.
 
     The detector's threshold is c = max(1e6, events in `promise_ms`) * segments * monitors * 2, with the reference's own
-    rate of events: one false alarm in that time for the whole model. Over-dispersion that is significant widens all
-    bounds by twice phi of the monitor and tempers all evidence by the largest of them.
+    rate of events: one false alarm in that time for the whole model. Where over-dispersion is significant,
+    twice phi of each monitor widens its bounds and tempers its evidence, also where that one is modest.
     """
     counts = history.total()
     family = family_of(counts, threshold, costs, sign_weight_above)
     steps = np.stack([family.cells(block.counts) for block in history.blocks])
     phi, significant = dispersion(steps, family.values, (LABEL, RESIDUAL))
     widened = 2.0 * np.maximum(1.0, phi) if significant else None
-    eta = 1.0 if widened is None else float(1.0 / widened.max())
     promised = counts.events * promise_ms / max(history.end - history.start, 1)
     least = max(LEAST_EVENTS_TO_A_FALSE_ALARM, promised) * segments * len(MONITORS) * len(DIRECTIONS)
-    return Reference(history.start, history.end, counts, family, widened, eta, float(np.log(least)))
+    return Reference(history.start, history.end, counts, family, widened, float(np.log(least)))

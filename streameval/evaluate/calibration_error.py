@@ -14,9 +14,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import xxhash
 
 from streameval.evaluate.estimate import TAIL, Estimate, proportion
+from streameval.evaluate.seed import seed_of
 from streameval.evidence import BinaryEvidence
 from streameval.evidence.merge import MergedBins
 
@@ -24,14 +24,6 @@ Floats = npt.NDArray[np.float64]
 
 _BINS: Final = 30
 _REPLICATES: Final = 100
-
-
-def seed_of(*arrays: npt.NDArray[Any]) -> int:
-    """A seed that is a function of the data alone: the same evidence gets the same bootstrap."""
-    digest = xxhash.xxh3_64()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.intdigest()
 
 
 def calibration_error(evidence: BinaryEvidence, probability: Floats | None = None) -> Estimate | None:
@@ -107,7 +99,7 @@ def reliability(
 
 
 def calibration_in_the_large(evidence: BinaryEvidence, probability: Floats | None = None) -> float | None:
-    """z = Σ(y - p) / √Σp(1-p): standard normal if the mean probability is right. None where all p are 0 or 1."""
+    """The z = Σ(y - p) / √Σp(1-p): standard normal if the mean probability is right. None where all p are 0 or 1."""
     p = evidence.mean_scores if probability is None else probability
     n0, n1 = evidence.counts
     variance = float((n0 + n1) @ (p * (1.0 - p)))

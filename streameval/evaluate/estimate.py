@@ -42,7 +42,7 @@ def on_logit(value: float, se: float) -> Estimate:
     """The interval of a number in (0, 1) with standard error `se`, normal on the logit, so that it stays inside.
 
     >>> [round(x, 3) for x in on_logit(0.9, 0.05)]
-    [0.9, 0.75, 0.964]
+    [0.9, 0.752, 0.964]
     """
     reach = math.exp(Z * se / (value * (1.0 - value)))
     odds = value / (1.0 - value)

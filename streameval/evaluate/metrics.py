@@ -2,9 +2,9 @@
 
 Invariant: a metric that is not defined (no positives, nothing predicted positive, one example) is absent, never nan.
 
-Sources: AUC with the variance of DeLong, DeLong and Clarke-Pearson (1988), ties counted half, on bins; average precision
-as scikit-learn defines it, on bins, with the logit interval of Boyd, Eng and Page (2013, "Area under the precision-recall
-curve"); Jeffreys intervals for precision and recall; METHODS, sections 0 and 4.
+Sources: AUC with the variance of DeLong, DeLong and Clarke-Pearson (1988), ties counted half, on bins; average
+precision as scikit-learn defines it, on bins, with the logit interval of Boyd, Eng and Page (2013, "Area under the
+precision-recall curve"); Jeffreys intervals for precision and recall; METHODS, sections 0 and 4.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ def binary_metrics(
         found[name] = _mean(count, total * scale, square * scale * scale)
     n0, n1 = evidence.counts.sum(axis=1).tolist()
     for name in ("log_loss", "brier"):
-        total, square = (
+        loss, loss_sq = (
             (evidence.losses[f"{name}{kind}_0"] + evidence.losses[f"{name}{kind}_1"]) / UNIT for kind in ("", "_sq")
         )
-        found[name] = _mean(n0 + n1, total, square, floor=0.0)
+        found[name] = _mean(n0 + n1, loss, loss_sq, floor=0.0)
     if n1:
         found["average_precision"] = _average_precision(evidence, n1)
         if n0:

@@ -48,7 +48,7 @@ class Prediction(msgspec.Struct, gc=False, omit_defaults=True):
     model: Annotated[str, Meta(min_length=1, description="Name of the model, as configured.")]
     ts: Annotated[type_ts, Meta(description="When the prediction was made. " + _TS)]
     version: Annotated[
-        str | int | UnsetType | None, Meta(description="Version of the model; '0' when not given.")
+        str | int | UnsetType | None, Meta(description="Version of the model; '0' when empty or not given.")
     ] = UNSET
     score: Annotated[
         float | UnsetType | None, Meta(description="Binary: P(positive), in [0, 1]. Ranking: any finite number.")
@@ -96,7 +96,7 @@ class Outcome(msgspec.Struct, gc=False, omit_defaults=True):
     ] = UNSET
     label: Annotated[
         bool | int | float | str | UnsetType | None,
-        Meta(description="Binary: 0, 1, true or false. Multiclass: the class. Regression: the number. Ranking: relevance."),
+        Meta(description="Binary: 0, 1, true or false. Multiclass: a class. Regression: a number. Ranking: relevance."),
     ] = UNSET
     values: Annotated[
         dict[str, float | None] | UnsetType | None,

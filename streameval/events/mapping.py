@@ -52,7 +52,8 @@ class Mapper:
     Raises:
         ConfigValueError: a field is not of the contract, or a path has an empty piece.
 
-    >>> mapper = Mapper(TopicMapping("t", "prediction", model="m", fields={"score": "out.p", "segments.country": "geo"}))
+    >>> fields = {"score": "out.p", "segments.country": "geo"}
+    >>> mapper = Mapper(TopicMapping("t", "prediction", model="m", fields=fields))
     >>> mapper.apply({"id": "a", "ts": 1, "out": {"p": 0.5}, "geo": "DE"})
     {'id': 'a', 'ts': 1, 'model': 'm', 'score': 0.5, 'segments': {'country': 'DE'}}
     """

@@ -21,31 +21,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from streameval.events.columns import I64
-from streameval.events.contract import Outcome, Prediction
 from streameval.events.rejected import DUPLICATE_KEY, TOO_DEEP
 
 MAX_DEPTH: Final = 64
 """Deepest nesting of objects and arrays that is accepted, the event itself being 1."""
 
-_CHUNK: Final = 4096  # messages joined at a time: about a megabyte, which stays in the cache
+_CHUNK: Final = 512  # messages joined at a time: some 100 kB, which stay in the cache
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 _BRACKETS: Final = re.compile(rb"[^\[\]{}]+")
 _SPACED_KEY: Final = re.compile(rb'"[ \t\r\n]+:')
 _QUOTE, _COLON, _SPACE = b'": '
-
-CONTRACT: Final = frozenset(Prediction.__struct_fields__ + Outcome.__struct_fields__)
-"""Top-level keys of the contract. Both events share one set: what one ignores of the other's is not worth a table."""
-
-GROUPS: Final = ("segments", "features", "scores", "values")
-"""Contract fields that are objects."""
 
 _slices = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -94,38 +86,73 @@ def suspects(messages: Sequence[bytes], keys: int, keys_each: Callable[[], I64])
         keys_each: gives int64[n], the number in each; called only when the totals differ.
     """
     chunks = [messages[start : start + _CHUNK] for start in range(0, len(messages), _CHUNK)]
-    counted = 0
+    colons: list[I64] = []  # places of a colon behind a quote, by chunk
     spaced: list[int] = []
     for number, chunk in enumerate(chunks):
-        quote, following = _symbols(chunk)
-        counted += int(np.count_nonzero(quote & (following == _COLON)))
+        symbols = np.frombuffer(b"\n".join(chunk) + b"\n", dtype=np.uint8)
+        quote, following = symbols[:-1] == _QUOTE, symbols[1:]
+        colons.append(np.flatnonzero(quote & (following == _COLON)))
         # The newline that joins messages follows a brace, so a quote before white space lies inside one of them.
         before_space = np.flatnonzero(quote & (following <= _SPACE))
         if len(before_space):
             inside = np.unique(np.searchsorted(_ends(chunk), before_space, side="right"))
             spaced += [number * _CHUNK + i for i in inside.tolist() if _SPACED_KEY.search(chunk[i])]
-    if counted == keys and not spaced:
+    if sum(map(len, colons)) == keys and not spaced:
         return []
-    surplus = np.concatenate([_colons(chunk) for chunk in chunks]) - keys_each()
+    found = [np.diff(np.searchsorted(at, _ends(chunk)), prepend=0) for at, chunk in zip(colons, chunks, strict=True)]
+    surplus = np.concatenate(found) - keys_each()
     surplus[spaced] = -1
-    return [(i, int(surplus[i])) for i in np.flatnonzero(surplus).tolist()]
+    doubtful = np.flatnonzero(surplus)
+    return list(zip(doubtful.tolist(), surplus[doubtful].tolist(), strict=True))
 
 
-def inspect(message: bytes, surplus: int) -> Fault | None:
-    """What is wrong with a message that `suspects` named: a repeated contract key, too deep nesting, or nothing."""
-    if surplus > 0:
-        fields = _slices(message)
-        ignored = [bytes(value) for name, value in fields.items() if name not in CONTRACT]
-        # Each ignored field accounts for its own key and for the keys (and quoted colons) inside it.
-        if surplus == len(ignored) + sum(value.count(b'":') for value in ignored):
-            return next((fault for value in ignored if (fault := too_deep(value, within=1))), None)
-    return too_deep(message) or repeated(message, [(name,) for name in CONTRACT], groups=GROUPS)
+def inspect(
+    messages: Sequence[bytes], doubtful: Sequence[tuple[int, int]], fields: Collection[str], groups: Sequence[str]
+) -> dict[int, Fault]:
+    """What is wrong with the messages that `suspects` named: a repeated contract key, too deep nesting, or nothing.
+
+    Args:
+        messages: as given to `suspects`.
+        doubtful: as it answered.
+        fields: the contract's top-level fields.
+        groups: those of them that are objects.
+
+    Returns:
+        The faults by index.
+    """
+    faults: dict[int, Fault] = {}
+    shape: list[str] = []
+    ignored: list[str] = []
+    for index, surplus in doubtful:
+        message = messages[index]
+        slices = _sliced(message) if surplus > 0 else None
+        if slices is not None:
+            names = list(slices)
+            if names != shape:  # a stream has few shapes, and its messages come in runs of one
+                shape, ignored = names, [name for name in names if name not in fields]
+            values = b" ".join([slices[name] for name in ignored])
+            # Each ignored field accounts for its own key and for the keys (and quoted colons) inside it.
+            if surplus == len(ignored) + values.count(b'":'):
+                # Nesting takes room; a short rest needs no look.
+                if len(values) >= 2 * (MAX_DEPTH - 1) and (fault := too_deep(message)):
+                    faults[index] = fault
+                continue
+        fault = too_deep(message) or repeated(message, [(name,) for name in fields], groups)
+        if fault:
+            faults[index] = fault
+    return faults
 
 
-def too_deep(message: bytes, within: int = 0) -> Fault | None:
-    """The fault of a message (or of a value `within` so many brackets) that nests beyond `MAX_DEPTH`, else None."""
-    brackets = message.count(b"[") + message.count(b"{")
-    if brackets + within <= MAX_DEPTH or depth(message) + within <= MAX_DEPTH:
+def _sliced(message: bytes) -> dict[str, msgspec.Raw] | None:
+    try:
+        return _slices(message)
+    except RecursionError:  # one level less than the struct's decoder may stand here: the depth is counted next
+        return None
+
+
+def too_deep(message: bytes) -> Fault | None:
+    """The fault of a message that nests beyond `MAX_DEPTH`, else None."""
+    if message.count(b"[") + message.count(b"{") <= MAX_DEPTH or depth(message) <= MAX_DEPTH:
         return None
     return TOO_DEEP, f"objects and arrays nest deeper than {MAX_DEPTH}: send a flatter message"
 
@@ -180,17 +207,6 @@ def _duplicate(where: str) -> Fault:
 
 def _nothing(_: str) -> None:
     """Stands for every number: their values are not asked for, and huge ones would cost time or be refused."""
-
-
-def _symbols(messages: Sequence[bytes]) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
-    symbols = np.frombuffer(b"\n".join(messages) + b"\n", dtype=np.uint8)
-    return symbols[:-1] == _QUOTE, symbols[1:]
-
-
-def _colons(messages: Sequence[bytes]) -> I64:
-    quote, following = _symbols(messages)
-    found = np.searchsorted(np.flatnonzero(quote & (following == _COLON)), _ends(messages))
-    return np.asarray(np.diff(found, prepend=0), dtype=np.int64)
 
 
 def _ends(messages: Sequence[bytes]) -> I64:

@@ -42,7 +42,11 @@ def epoch_ms(times: Sequence[datetime | int]) -> I64:
         seconds = np.fromiter(map(datetime.timestamp, times), np.float64, len(times))  # type: ignore[arg-type]
         # A double holds microseconds of these years exactly only after rounding; then the cut to ms is exact.
         return np.asarray(np.rint(seconds * 1e6).astype(np.int64) // 1000, dtype=np.int64)
-    return np.array([int(epoch_ms([time])[0]) for time in times], dtype=np.int64)
+    found = np.empty(len(times), dtype=np.int64)
+    for kind in (int, datetime):
+        places = [place for place, time in enumerate(times) if type(time) is kind]
+        found[places] = epoch_ms([times[place] for place in places])
+    return found
 
 
 def time_fault(time: float) -> tuple[str, str] | None:

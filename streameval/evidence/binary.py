@@ -8,6 +8,7 @@ Source: METHODS, section 0; log loss is clipped at 1e-15 as in scikit-learn and 
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,9 @@ from streameval.evidence.exact import UNIT, Integers, fixed, from_plain, minus, 
 
 _STATE_VERSION: Final = 1
 _LOG_CLIP: Final = 1e-15
-_LOSSES: Final = tuple(f"{loss}_{label}" for loss in ("log_loss", "log_loss_sq", "brier", "brier_sq") for label in (0, 1))
+_LOSSES: Final = tuple(
+    f"{loss}_{label}" for loss in ("log_loss", "log_loss_sq", "brier", "brier_sq") for label in (0, 1)
+)
 
 
 class EvidenceError(InvariantError):
@@ -53,10 +56,10 @@ class BinaryEvidence:
     values: dict[str, Integers] = field(default_factory=dict)
     """KPI of a `value` objective -> [k]: its sum by bin, in units of its scale. A missing name means zeros."""
     losses: dict[str, int] = field(default_factory=_no_losses)
-    """Sums of the losses within each class (``log_loss_0`` ...) and of their squares (``log_loss_sq_0`` ...), in units of
-    2^-32; of single examples, not of bins."""
+    """Sums of the losses within each class (``log_loss_0`` ...) and of their squares (``log_loss_sq_0`` ...), in units
+    of 2^-32; of single examples, not of bins."""
     kpis: dict[str, tuple[int, int, int]] = field(default_factory=dict)
-    """KPI -> (how many examples have it, their total, the sum of squares), in units of its scale and the scale squared."""
+    """KPI -> (how many examples have it, their total, the sum of squares), in units of its scale and its square."""
 
     @classmethod
     def empty(cls) -> Self:
@@ -263,7 +266,7 @@ def split(
             losses[g],
             {name: tally[g] for name, tally in tallies.items() if tally[g][0]},
         )
-        for g, (a, b) in enumerate(zip(bounds, bounds[1:], strict=False))
+        for g, (a, b) in enumerate(itertools.pairwise(bounds))
     ]
 
 
@@ -274,9 +277,7 @@ def _losses(
     log_loss = -np.log(np.clip(right, _LOG_CLIP, 1.0 - _LOG_CLIP))
     brier = (1.0 - right) ** 2
     code = group * 2 + label
-    columns = [
-        sums_by(code, fixed(x), 2 * groups).reshape(groups, 2) for x in (log_loss, log_loss**2, brier, brier**2)
-    ]
+    columns = [sums_by(code, fixed(x), 2 * groups).reshape(groups, 2) for x in (log_loss, log_loss**2, brier, brier**2)]
     table = np.concatenate(columns, axis=1).tolist()
     return [dict(zip(_LOSSES, map(int, row), strict=True)) for row in table]
 

@@ -1,12 +1,12 @@
 """Score bins: where a probability is counted.
 
-The bins are log-linear near 0 and near 1: with m = min(s, 1 - s) a bin is one of 128 equal parts of an octave of m, from
-2^-30 to 2^-1, and one underflow bin at each end. The score .5, which many models say when they know nothing, has a bin
-of its own in the middle. Fine bins where scores are rare keep the AUC of a histogram within 1e-4 of the exact one, also
-at a prevalence of 0.1 %; uniform bins do not.
+The bins are log-linear near 0 and near 1: with m = min(s, 1 - s) a bin is one of 128 equal parts of an octave of m,
+from 2^-30 to 2^-1, and one underflow bin at each end. The score .5, which many models say when they know nothing, has a
+bin of its own in the middle. Fine bins where scores are rare keep the AUC of a histogram within 1e-4 of the exact one,
+also at a prevalence of 0.1 %; uniform bins do not.
 
-Invariant: bin b holds exactly the floats s with ``EDGES[b] <= s < EDGES[b + 1]``, and `bin_of` is monotone. So "positive
-iff s >= t" with t a lower edge is a suffix of bins, without any rounding.
+Invariant: bin b holds exactly the floats s with ``EDGES[b] <= s < EDGES[b + 1]``, and `bin_of` is monotone. So
+"positive iff s >= t" with t a lower edge is a suffix of bins, without any rounding.
 
 Source: METHODS, section 0.
 """
@@ -56,10 +56,11 @@ def bin_of(score: npt.NDArray[np.float64]) -> npt.NDArray[np.int16]:
     """
     upper = score > 0.5
     bits = np.minimum(score, 1.0 - score).view(np.int64)
-    # Mirrored bins hold (low, high] of m = 1 - s, so that as intervals of s they are closed on the left like the others.
+    # Mirrored bins hold (low, high] of m = 1 - s: as intervals of s they are closed on the left like the others.
     bits = bits - upper
     index = np.maximum((bits >> _SHIFT) - _BASE, 0).astype(np.int16)
-    return np.where(upper, np.int16(BINS - 1) - index, index)
+    bins: npt.NDArray[np.int16] = np.where(upper, np.int16(BINS - 1) - index, index)
+    return bins
 
 
 def threshold_bin(threshold: float) -> int:

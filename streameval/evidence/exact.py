@@ -50,16 +50,16 @@ def canonical(x: Integers) -> Integers:
 
 
 def plus(a: Integers, b: Integers) -> Integers:
-    """a + b, in Python integers exactly when 63 bits might not hold it."""
-    if a.dtype == object or b.dtype == object or largest(a) + largest(b) >= INT64_LIMIT:
+    """The sum a + b, in Python integers exactly when 63 bits might not hold it."""
+    if object in (a.dtype, b.dtype) or largest(a) + largest(b) >= INT64_LIMIT:
         return canonical(a.astype(object) + b.astype(object))
     total: Integers = a + b
     return total
 
 
 def minus(a: Integers, b: Integers) -> Integers:
-    """a - b, in Python integers exactly when 63 bits might not hold it."""
-    if a.dtype == object or b.dtype == object or largest(a) + largest(b) >= INT64_LIMIT:
+    """The difference a - b, in Python integers exactly when 63 bits might not hold it."""
+    if object in (a.dtype, b.dtype) or largest(a) + largest(b) >= INT64_LIMIT:
         return canonical(a.astype(object) - b.astype(object))
     difference: Integers = a - b
     return difference
@@ -75,8 +75,8 @@ def squares(x: Integers) -> Integers:
 def sums_by(codes: npt.NDArray[np.integer[Any]], x: Integers, size: int) -> Integers:
     """Sums of x[n] by code: entry c is the sum of x where `codes == c`, for c < `size`.
 
-    numpy's grouped sum (`bincount`) adds floats, which are exact below 2^53. Larger values are cut into parts of 21 bits
-    that are summed apart.
+    numpy's grouped sum (`bincount`) adds floats, which are exact below 2^53. Larger values are cut into parts of 21
+    bits that are summed apart.
 
     >>> sums_by(np.array([0, 1, 0]), np.array([1, 2**62, 3]), 2).tolist()
     [4, 4611686018427387904]

@@ -1,7 +1,7 @@
 """Merged bins: some dozens of groups of score bins, for tests and fits that need many examples in each.
 
-Invariant: merged bins are runs of neighbouring bins that cover all scores, so counts and sums are only added up. Half of
-the edges are quantiles of all scores and half are quantiles of the positives' scores: at a low prevalence the first
+Invariant: merged bins are runs of neighbouring bins that cover all scores, so counts and sums are only added up. Half
+of the edges are quantiles of all scores and half are quantiles of the positives' scores: at a low prevalence the first
 alone would leave most positives in one bin.
 
 Source: METHODS, sections 2 and 3.
@@ -38,7 +38,7 @@ def merge_starts(
     edges = [np.zeros(1, np.intp), _quantiles(everything, free - of_positives), _quantiles(positives, of_positives)]
     if at is not None:
         edges.append(np.searchsorted(evidence.bins, [at]))
-    starts = np.unique(np.concatenate(edges))
+    starts: npt.NDArray[np.intp] = np.unique(np.concatenate(edges))
     return starts[starts < len(evidence.bins)]
 
 
@@ -47,7 +47,8 @@ def _quantiles(cumulated: npt.NDArray[np.int64], edges: int) -> npt.NDArray[np.i
     if edges <= 0 or cumulated[-1] == 0:
         return np.empty(0, np.intp)
     levels = np.arange(1, edges + 1) * (cumulated[-1] / (edges + 1))
-    return np.searchsorted(cumulated, levels, side="left") + 1
+    following: npt.NDArray[np.intp] = np.searchsorted(cumulated, levels, side="left") + 1
+    return following
 
 
 @dataclass(slots=True, frozen=True)
@@ -79,8 +80,8 @@ class MergedBins:
     ) -> Self:
         """Merge to at most `bins` bins.
 
-        `probability` is float64[k], one for each of the evidence's bins; by default the bins' mean scores. For the other
-        arguments see `merge_starts`.
+        `probability` is float64[k], one for each of the evidence's bins; by default the bins' mean scores. For the
+        other arguments see `merge_starts`.
         """
         starts = merge_starts(evidence, bins, positive_share, at)
         p = evidence.mean_scores if probability is None else probability
@@ -92,9 +93,11 @@ class MergedBins:
     @property
     def events(self) -> Floats:
         """float64[m]: examples."""
-        return self.counts[0] + self.counts[1]
+        total: Floats = self.counts[0] + self.counts[1]
+        return total
 
     @property
     def mean_probability(self) -> Floats:
         """float64[m]: the mean probability."""
-        return (self.probability[0] + self.probability[1]) / self.events
+        mean: Floats = (self.probability[0] + self.probability[1]) / self.events
+        return mean

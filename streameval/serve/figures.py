@@ -1,7 +1,7 @@
 """The figures of one series: small multiples over one time axis, and two diagrams of calibration.
 
-Invariant: a figure is plain JSON and free of colour: `$name` stands for a colour of the page's theme and `@name` for one
-of the series' shared columns, both filled in by the page. So a figure is a function of the series alone, a page can
+Invariant: a figure is plain JSON and free of colour: `$name` stands for a colour of the page's theme and `@name` for
+one of the series' shared columns, both filled in by the page. So a figure is a function of the series alone, a page can
 change between light and dark without being made again, and time axes are stored once. Each figure carries a summary in
 words that says what a reader would take from the picture.
 
@@ -14,14 +14,19 @@ import html
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from streameval.records import rfc3339
 from streameval.serve import words
 from streameval.serve.happenings import LABELS, Happening, Kind, happenings
 from streameval.serve.series import Bin, Estimate, Map, Measured, Series
 
 POINTS = 600
 """Points drawn of a whole model's series: more than a panel has pixels for."""
-SEGMENT_POINTS = 240
-"""Points drawn of a segment's series."""
+SEGMENT_POINTS = (40, 240)
+"""Points drawn of a segment's series, at least and at most."""
+ALL_SEGMENTS_POINTS = 2400
+"""Points drawn of all segments together, as far as each gets its least: what a page can carry."""
+HEAD = ("cost", "log_loss", "auc")
+"""Metrics shown first."""
 MARKS = 40
 """Vertical marks drawn in one panel, the latest."""
 
@@ -32,6 +37,14 @@ _MARKED: dict[Kind, tuple[str, str]] = {
     "calibration": ("$third", "square"),
     "advisory": ("$muted", "circle-open"),
     "learnt": ("$good", "circle"),
+}
+_COUNTED: dict[Kind, tuple[str, str]] = {
+    "confirmed": ("confirmed change", "confirmed changes"),
+    "advisory": ("advisory alarm", "advisory alarms"),
+    "threshold": ("threshold move", "threshold moves"),
+    "calibration": ("recalibration", "recalibrations"),
+    "retrain": ("request for retraining", "requests for retraining"),
+    "learnt": ("end of learning", "ends of learning"),
 }
 
 
@@ -54,26 +67,34 @@ class Drawing(NamedTuple):
     times: dict[str, list[int]]
 
 
-def drawing(series: Series) -> Drawing:
-    """The panels of one series, in the order in which they are read."""
-    points = thinned(list(series.history), POINTS if series.key.whole else SEGMENT_POINTS)
-    events = happenings([series])
+def drawings(all_series: Sequence[Series]) -> list[Drawing]:
+    """The panels of each series; the more segments there are, the coarser each is drawn."""
+    segments = sum(not series.key.whole for series in all_series)
+    least, most = SEGMENT_POINTS
+    share = min(max(ALL_SEGMENTS_POINTS // max(segments, 1), least), most)
+    return [drawing(series, POINTS if series.key.whole else share) for series in all_series]
+
+
+def drawing(series: Series, limit: int = POINTS) -> Drawing:
+    """The panels of one series, in the order in which they are read; `limit` is how many points a line may have."""
+    points = thinned(list(series.history), limit)
+    events = happenings([series], each=True)
     span = _span(points, events)
     if span is None:
         return Drawing([], {})
     frame = _Frame(span, [e for e in events if e.kind in ("confirmed", "retrain")][-MARKS:])
     figures = [_time_line(frame, events)] if events else []
-    figures += (_metric(frame, points, name) for name in _names(points))
-    figures += [
-        figure
-        for figure in (
-            _threshold(frame, series, points),
-            _prevalence(frame, points),
-            _reliability(series),
-            _calibration(series),
-        )
-        if figure is not None
-    ]
+    # What was lost, what was done about it, and why come first; the other measures follow for whoever wants them.
+    names = _names(points)
+    head = [name for name in names if name in HEAD]
+    panels: list[Figure | None] = [_metric(frame, points, name) for name in head[:1]]
+    panels += [_threshold(frame, series, points)]
+    panels += [_metric(frame, points, name) for name in head[1:]]
+    panels += [_prevalence(frame, points)]
+    panels += [_metric(frame, points, name) for name in names if name == "calibration_error"]
+    panels += [_reliability(series), _calibration(series)]
+    panels += [_metric(frame, points, name) for name in names if name not in (*HEAD, "calibration_error")]
+    figures += [panel for panel in panels if panel is not None]
     return Drawing(figures, {"at": [p.window.end for p in points], "from": [p.window.start for p in points]})
 
 
@@ -106,8 +127,8 @@ def _span(points: list[Measured], events: list[Happening]) -> tuple[int, int] | 
 
 def _names(points: list[Measured]) -> list[str]:
     found = {name: None for point in points for name in point.metrics}
-    first = [name for name in ("cost", *words.METRICS) if name in found]
-    return list(dict.fromkeys([*first, *sorted(found)]))
+    known = [name for name in (*HEAD, *words.METRICS) if name in found]
+    return list(dict.fromkeys([*known, *sorted(found)]))
 
 
 def _time_line(frame: _Frame, events: list[Happening]) -> Figure:
@@ -121,26 +142,17 @@ def _time_line(frame: _Frame, events: list[Happening]) -> Figure:
                 "type": "scatter",
                 "mode": "markers",
                 "name": LABELS[kind],
-                "x": [words.iso(e.at) for e in own],
+                "x": [rfc3339(e.at) for e in own],
                 "y": [LABELS[kind]] * len(own),
                 "text": [_hover(e) for e in own],
                 "hovertemplate": "%{text}<extra></extra>",
                 "marker": {"color": colour, "symbol": symbol, "size": 12, "line": {"width": 2, "color": colour}},
             }
         )
-    counts = [words.count(sum(e.kind == kind for e in events), LABELS[kind].lower(), _plural(kind)) for kind in lanes]
+    counts = [words.count(sum(e.kind == kind for e in events), *_COUNTED[kind]) for kind in lanes]
     layout = _layout(frame, categories=[LABELS[kind] for kind in reversed(lanes)])
     layout["height"] = 64 + 30 * len(lanes)
     return Figure("events", "What happened, and why", f"{words.listing(counts)}.", data, layout, wide=True)
-
-
-def _plural(kind: Kind) -> str:
-    return {
-        "threshold": "threshold moves",
-        "calibration": "recalibrations",
-        "retrain": "requests for retraining",
-        "learnt": "ends of learning",
-    }.get(kind, f"{LABELS[kind].lower()}s")
 
 
 def _metric(frame: _Frame, points: list[Measured], name: str) -> Figure:
@@ -148,7 +160,7 @@ def _metric(frame: _Frame, points: list[Measured], name: str) -> Figure:
     title = words.metric(name)
     if name in words.METRICS:
         title += f" – {words.METRICS[name][1]} is better"
-    data = _band(points, estimates, words.metric(name), "$first", tint="$first-tint")
+    data = _band(points, estimates, html.escape(words.metric(name)), "$first", tint="$first-tint")
     return Figure(f"metric {name}", title, _told(points, estimates), _marked(data, frame), _layout(frame))
 
 
@@ -167,14 +179,14 @@ def _threshold(frame: _Frame, series: Series, points: list[Measured]) -> Figure 
         "type": "scatter",
         "mode": "lines+markers",
         "name": "threshold",
-        "x": [words.iso(at) for at, _, _ in steps],
+        "x": [rfc3339(at) for at, _, _ in steps],
         "y": [_short(value) for _, value, _ in steps],
         "text": [html.escape(why) for _, _, why in steps],
         "hovertemplate": "%{y}<br>%{text}<extra></extra>",
         "line": {"shape": "hv", "color": "$second", "width": 2},
         "marker": {"size": [0, *[7] * (len(steps) - 2), 0], "color": "$second"},
     }
-    moves = words.count(len(series.moves), "move")
+    moves = words.count(sum(move.previous is not None for move in series.moves), "move")
     summary = f"{words.number(steps[-1][1])} in force at the end, {words.number(steps[0][1])} at the start; {moves}."
     return Figure("threshold", "Decision threshold", summary, _marked([line], frame), _layout(frame, zero=True))
 
@@ -196,12 +208,11 @@ def _prevalence(frame: _Frame, points: list[Measured]) -> Figure | None:
 
 
 def _reliability(series: Series) -> Figure | None:
-    last = next((p for p in reversed(list(series.history)) if p.reliability), None)
-    first = series.first_reliability
-    if last is None or first is None:
+    first, last = series.first, series.history.last
+    if first is None or last is None or not last.reliability:
         return None
     windows = [(last, "last window", "$first", "circle")]
-    if first is not last:
+    if first is not last and first.reliability:
         windows.insert(0, (first, "first window", "$second", "square-open"))
     limit = _limit(b for point, *_ in windows for b in point.reliability)
     data: list[dict[str, Any]] = [_diagonal(limit, "perfect calibration")]
@@ -240,7 +251,9 @@ def _calibration(series: Series) -> Figure | None:
         return None
     data: list[dict[str, Any]] = [_diagonal(1.0, "before: the score as it is")]
     newest = maps[-1]
-    shown = [(maps[0], "$second", "dot"), (newest, "$third", "solid")] if len(maps) > 1 else [(newest, "$third", "solid")]
+    shown = [(newest, "$third", "solid")]
+    if len(maps) > 1:
+        shown.insert(0, (maps[0], "$second", "dot"))
     for champion, colour, dash in shown:
         data.append(
             {
@@ -253,10 +266,8 @@ def _calibration(series: Series) -> Figure | None:
                 "line": {"color": colour, "width": 2, "dash": dash},
             }
         )
-    return Figure(
-        "calibration", "Recalibration: score → probability", _better(newest), data, _square(1.0, "score", "probability"),
-        timed=False,
-    )  # fmt: skip
+    layout = _square(1.0, "score", "probability")
+    return Figure("calibration", "Recalibration: score → probability", _better(newest), data, layout, timed=False)
 
 
 def _better(champion: Map) -> str:
@@ -300,7 +311,8 @@ def _band(
     if not any(e is not None and e.low is not None for e in estimates):
         return [line]
     low = edge | {"y": [None if e is None else _short(e.low) for e in estimates]}
-    high = edge | {"y": [None if e is None else _short(e.high) for e in estimates], "fill": "tonexty", "fillcolor": tint}
+    high = edge | {"y": [None if e is None else _short(e.high) for e in estimates]}
+    high |= {"fill": "tonexty", "fillcolor": tint}
     return [low, high, line]
 
 
@@ -312,7 +324,7 @@ def _marked(data: list[dict[str, Any]], frame: _Frame) -> list[dict[str, Any]]:
         "type": "scatter",
         "mode": "markers",
         "yaxis": "y2",
-        "x": [words.iso(m.at) for m in frame.marks],
+        "x": [rfc3339(m.at) for m in frame.marks],
         "y": [1] * len(frame.marks),
         "text": [_hover(m) for m in frame.marks],
         "hovertemplate": "%{text}<extra></extra>",
@@ -338,9 +350,10 @@ def _layout(
     layout = _base(legend=legend)
     start, end = frame.span
     room = max((end - start) // 50, 60_000)
-    layout["xaxis"] |= {"type": "date", "range": [words.iso(start - room), words.iso(end + room)], "nticks": 6}
+    layout["xaxis"] |= {"type": "date", "range": [rfc3339(start - room), rfc3339(end + room)], "nticks": 6}
     if categories is not None:
         layout["yaxis"] |= {"type": "category", "categoryarray": categories, "categoryorder": "array"}
+        layout["yaxis"]["dtick"] = 1
         layout["yaxis"]["range"] = [-0.6, len(categories) - 0.4]
         layout["hovermode"] = "closest"
         return layout
@@ -353,8 +366,8 @@ def _layout(
                 "type": "line",
                 "xref": "x",
                 "yref": "paper",
-                "x0": words.iso(m.at),
-                "x1": words.iso(m.at),
+                "x0": rfc3339(m.at),
+                "x1": rfc3339(m.at),
                 "y0": 0,
                 "y1": 1,
                 "layer": "below",
@@ -375,7 +388,7 @@ def _base(*, legend: bool) -> dict[str, Any]:
     }
     layout: dict[str, Any] = {
         "height": 250 if legend else 220,
-        "margin": {"l": 8, "r": 12, "t": 12, "b": 8},
+        "margin": {"l": 52, "r": 14, "t": 14, "b": 8},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"color": "$ink", "size": 12, "family": "$font"},

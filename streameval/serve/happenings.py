@@ -22,6 +22,8 @@ LABELS: dict[Kind, str] = {
     "learnt": "Watching",
 }
 
+_LEARNT = ("learning ended", "enough is known of what is normal to see a change")
+
 
 class Happening(NamedTuple):
     """One line: when (ms), about what, of which kind, what and why."""
@@ -33,31 +35,26 @@ class Happening(NamedTuple):
     why: str
 
 
-def happenings(series: Iterable[Series]) -> list[Happening]:
-    """All that happened to the given series, oldest first."""
+def happenings(series: Iterable[Series], *, each: bool = False) -> list[Happening]:
+    """All that happened to the given series, oldest first; with `each`, every advisory alarm has a line of its own."""
     found: list[Happening] = []
     for one in series:
         found += (_move(one.key, move) for move in one.moves)
         found += (_champion(one.key, champion) for champion in one.maps)
         found += (_request(one.key, request) for request in one.requests)
-        found += (_alarm(one.key, alarm) for alarm in one.alarms if alarm.confirmed)
-        found += _advisories(one)
-        found += (
-            Happening(at, one.key, "learnt", "learning ended", "enough events and positives are known to watch for change")
-            for at, phase in one.phases
-            if phase == "watching"
-        )
+        found += (_alarm(one.key, alarm) for alarm in one.alarms if each or alarm.confirmed)
+        found += [] if each else _advisories(one)
+        found += (Happening(at, one.key, "learnt", *_LEARNT) for at, phase in one.phases if phase == "watching")
     found.sort(key=lambda h: (h.at, h.key, list(LABELS).index(h.kind), h.what))
     return found
 
 
 def _move(key: Key, move: Move) -> Happening:
     what = words.number(move.threshold)
-    if move.previous is not None:
-        what = f"{words.number(move.previous)} → {what}"
+    what = f"first {what}" if move.previous is None else f"{words.number(move.previous)} → {what}"
     why = words.reason(move.reason)
     if move.gain is not None:
-        why += f"; expected gain {words.interval(move.gain.value, move.gain.low, move.gain.high)} a decision"
+        why += f", expected {words.interval(move.gain.value, move.gain.low, move.gain.high)}"
     return Happening(move.at, key, "threshold", what, why)
 
 
@@ -68,19 +65,24 @@ def _champion(key: Key, champion: Map) -> Happening:
 
 
 def _request(key: Key, request: Request) -> Happening:
-    why = f"diagnosis: {words.reason(request.diagnosis)}" if request.diagnosis else ""
-    return Happening(request.at, key, "retrain", words.reason(request.reason), why)
+    why = [f"diagnosis: {words.reason(request.diagnosis)}"] if request.diagnosis else []
+    if request.excess is not None:
+        why.append(f"at best its cost stays {words.percent(request.excess)} above a sound model's")
+    return Happening(request.at, key, "retrain", words.reason(request.reason), "; ".join(why))
 
 
 def _alarm(key: Key, alarm: Alarm) -> Happening:
-    why = f"diagnosis: {words.reason(alarm.diagnosis)}" if alarm.diagnosis else ""
+    why = []
     if alarm.change_at is not None:
-        why = f"changed about {words.moment(alarm.change_at)}" + (f"; {why}" if why else "")
+        why.append(f"since about {words.moment(alarm.change_at)}")
+    if alarm.before is not None and alarm.after is not None:
+        why.append(f"mean {words.number(alarm.before.value)} → {words.number(alarm.after.value)}")
+    if alarm.diagnosis is not None:
+        why.append(f"diagnosis: {words.reason(alarm.diagnosis)}")
     if alarm.statistic is not None:
-        why += f"{'; ' if why else ''}statistic {words.number(alarm.statistic)}"
-    return Happening(
-        alarm.at, key, "confirmed" if alarm.confirmed else "advisory", words.change(alarm.monitor, alarm.direction), why
-    )
+        why.append(f"statistic {words.number(alarm.statistic)}")
+    kind: Kind = "confirmed" if alarm.confirmed else "advisory"
+    return Happening(alarm.at, key, kind, words.change(alarm.monitor, alarm.direction), "; ".join(why))
 
 
 def _advisories(series: Series) -> list[Happening]:

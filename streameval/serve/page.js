@@ -13,6 +13,7 @@
     for (const name in one.times) one.times[name] = one.times[name].map((ms) => new Date(ms).toISOString().slice(0, 19));
   }
 
+  const asIs = new Set(["text", "name", "legendgroup"]); // people's words, which may begin with any sign
   const filled = (value, times) => {
     if (typeof value === "string") {
       if (value[0] === "$") return styles.getPropertyValue("--" + value.slice(1)).trim();
@@ -21,7 +22,7 @@
     }
     if (Array.isArray(value)) return value.map((item) => (typeof item === "number" ? item : filled(item, times)));
     if (value && typeof value === "object") {
-      return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, name === "text" ? item : filled(item, times)]));
+      return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, asIs.has(name) ? item : filled(item, times)]));
     }
     return value;
   };
@@ -67,13 +68,13 @@
   document.querySelectorAll(".plot").forEach((plot) => eye.observe(plot));
 
   document.querySelectorAll("select[data-chooses]").forEach((select) => {
-    const choose = () => {
-      for (const part of document.getElementById(select.dataset.chooses).querySelectorAll(".series")) {
-        part.hidden = part.dataset.place !== select.value;
-        if (!part.hidden) for (const plot of part.querySelectorAll(".plot")) if (drawn.has(plot)) Plotly.Plots.resize(plot);
-      }
-    };
-    select.addEventListener("change", choose);
+    const parts = [...document.getElementById(select.dataset.chooses).querySelectorAll(".series")];
+    const choose = () => parts.forEach((part) => { part.hidden = part.dataset.place !== select.value; });
+    select.addEventListener("change", () => {
+      choose();
+      // Now, not when scrolled to; and a plot that was hidden does not know how wide the page has become.
+      for (const part of parts.filter((one) => !one.hidden)) part.querySelectorAll(".plot").forEach(draw);
+    });
     choose(); // a browser may bring back an earlier choice
   });
 

@@ -1,8 +1,8 @@
 """The page: one self-contained HTML document drawn from a snapshot.
 
-Invariant: the page asks nothing of any host (its content security policy forbids it to), its bytes are a function of the
-snapshot, and every name that came from people's data is escaped where it enters the page. The report of a finished run
-and the page of a live daemon are this one renderer.
+Invariant: the page asks nothing of any host (its content security policy forbids it to), its bytes are a function of
+the snapshot, and every name that came from people's data is escaped where it enters the page. The report of a finished
+run and the page of a live daemon are this one renderer.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ from functools import cache
 from importlib import resources
 from string import Template
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 import plotly.offline
 
+from streameval.records import rfc3339
 from streameval.serve import words
-from streameval.serve.figures import Drawing, drawing
+from streameval.serve.figures import Drawing, drawings
 from streameval.serve.happenings import LABELS, Happening, happenings
 from streameval.serve.sentence import State
-from streameval.serve.series import Key, Series
+from streameval.serve.series import Estimate, Key, Series
 from streameval.serve.snapshot import Snapshot
 
 ROWS = 300
@@ -44,38 +46,36 @@ _FACTS = {
     "rate": "events a second",
     "wall_seconds": "taken",
 }
-_OWN_LINE = ("time",)
+_CONFUSION = (("tp", "True positives"), ("fp", "False positives"), ("fn", "False negatives"), ("tn", "True negatives"))
 
 
 def render(snapshot: Snapshot, *, title: str = "streameval report") -> str:
     """The whole page as text; about 5 MB, nearly all of it plotly.js."""
-    drawings = [drawing(series) for series in snapshot.series]
+    drawn = drawings(snapshot.series)
     return Template(_file("page.html")).substitute(
         title=html.escape(title),
         style=_file("page.css"),
         plotly=_plotly(),
         script=_file("page.js"),
-        body=_body(snapshot, drawings, title),
-        figures=_embedded(figures(drawings)),
+        body=_body(snapshot, drawn, title),
+        figures=_embedded(figures(drawn)),
     )
 
 
-def figures(drawings: list[Drawing]) -> list[dict[str, Any]]:
+def figures(drawn: list[Drawing]) -> list[dict[str, Any]]:
     """What the page's script draws, one entry a series in the order of `Snapshot.series`, as plain JSON values."""
     return [
         {
             "times": one.times,
             "figures": [{"data": f.data, "layout": f.layout, "timed": f.timed} for f in one.figures],
         }
-        for one in drawings
+        for one in drawn
     ]
 
 
-def _body(snapshot: Snapshot, drawings: list[Drawing], title: str) -> str:
+def _body(snapshot: Snapshot, drawn: list[Drawing], title: str) -> str:
     places = {series.key: place for place, series in enumerate(snapshot.series)}
-    sections = [
-        _model(snapshot, model, version, places, drawings) for model, version in snapshot.models
-    ]  # fmt: skip
+    sections = [_model(snapshot, model, version, places, drawn) for model, version in snapshot.models]
     nothing = "" if sections else '<p class="card">No output records yet: there is nothing to show.</p>'
     return "\n".join(
         [_header(snapshot, title), _counters(snapshot), nothing, *sections, _happened(snapshot), _rejected(snapshot)]
@@ -87,11 +87,13 @@ def _header(snapshot: Snapshot, title: str) -> str:
     span = ""
     if snapshot.first is not None and snapshot.last is not None:
         span = (
-            f'<p class="span"><time datetime="{words.iso(snapshot.first)}">{words.day(snapshot.first)}</time> to '
-            f'<time datetime="{words.iso(snapshot.last)}">{words.day(snapshot.last)}</time>, all times UTC'
+            f'<p class="span"><time datetime="{rfc3339(snapshot.first)}">{words.day(snapshot.first)}</time> to '
+            f'<time datetime="{rfc3339(snapshot.last)}">{words.day(snapshot.last)}</time>, all times UTC'
             f"{_workers(snapshot)}</p>"
         )
-    cards = "\n".join(_card(snapshot, model, version) for model, version in snapshot.models)
+    # Who needs a person comes first.
+    urgent = sorted(snapshot.models, key=lambda own: snapshot.state(Key(*own)) != "drifted")
+    cards = "\n".join(_card(snapshot, model, version) for model, version in urgent)
     return (
         f'<header><p class="product">{html.escape(title)}</p><h1>{html.escape(_headline(states))}</h1>{span}</header>\n'
         f'<section class="cards" aria-label="The state of each model">{cards}</section>'
@@ -119,7 +121,7 @@ def _headline(states: list[State]) -> str:
 
 
 def _workers(snapshot: Snapshot) -> str:
-    names = [source.removeprefix("/streameval/") for source in snapshot.sources]
+    names = [unquote(source.removeprefix("/streameval/")) for source in snapshot.sources]
     return f". Worker {html.escape(words.listing(names))}" if names else ""
 
 
@@ -158,9 +160,7 @@ def _fact(name: str, value: object) -> str:
     return html.escape(str(value))
 
 
-def _model(
-    snapshot: Snapshot, model: str, version: str, places: dict[Key, int], drawings: list[Drawing]
-) -> str:  # fmt: skip
+def _model(snapshot: Snapshot, model: str, version: str, places: dict[Key, int], drawn: list[Drawing]) -> str:
     anchor = _anchor(snapshot, model, version)
     own = snapshot.of(model, version)
     choice = ""
@@ -175,12 +175,13 @@ def _model(
             f'<select id="{anchor}-segment" data-chooses="{anchor}">{options}</select></p>'
         )
     parts = "\n".join(
-        _series(snapshot, series, drawings[places[series.key]], places[series.key], hidden=bool(place))
+        _series(snapshot, series, drawn[places[series.key]], places[series.key], hidden=bool(place))
         for place, series in enumerate(own)
     )
     return (
         f'<section class="model" id="{anchor}" aria-labelledby="{anchor}-name">'
-        f'<div class="bar"><h2 id="{anchor}-name">{html.escape(model)} <small>version {html.escape(version)}</small></h2>'
+        f'<div class="bar"><h2 id="{anchor}-name">{html.escape(model)}'
+        f" <small>version {html.escape(version)}</small></h2>"
         f"{choice}</div>\n{parts}</section>"
     )
 
@@ -202,29 +203,20 @@ def _series(snapshot: Snapshot, series: Series, drawn: Drawing, place: int, *, h
 
 def _windows(series: Series) -> str:
     """The first and the last window in figures: what the pictures show, for those who cannot see or trust them."""
-    points = list(series.history)
-    if not points:
+    first, last = series.first, series.history.last
+    if first is None or last is None:
         return ""
-    first, last = points[0], points[-1]
-    rows = "".join(
-        f'<tr><th scope="row">{html.escape(words.metric(name))}</th>'
-        + "".join(
-            f"<td>{words.interval(e.value, e.low, e.high) if (e := point.metrics.get(name)) else '–'}</td>"
-            for point in (first, last)
-        )
-        + "</tr>"
-        for name in [*(n for n in words.METRICS if n in last.metrics), *sorted(set(last.metrics) - set(words.METRICS))]
-    )
-    counts = "".join(
-        f'<tr><th scope="row">{title}</th>' + "".join(f"<td>{_count(p.confusion, name)}</td>" for p in (first, last)) + "</tr>"
-        for name, title in (
-            ("tp", "True positives"),
-            ("fp", "False positives"),
-            ("fn", "False negatives"),
-            ("tn", "True negatives"),
-        )
+    names = [*(n for n in words.METRICS if n in last.metrics), *sorted(set(last.metrics) - set(words.METRICS))]
+    rows = [(words.metric(n), *(_measure(p.metrics.get(n)) for p in (first, last))) for n in names]
+    rows += [
+        (title, *(words.number(p.confusion.get(name)) for p in (first, last)))
+        for name, title in _CONFUSION
         if name in last.confusion
-    )  # fmt: skip
+    ]
+    cells = "".join(
+        f'<tr><th scope="row">{html.escape(name)}</th><td>{before}</td><td>{after}</td></tr>'
+        for name, before, after in rows
+    )
     heads = "".join(
         f'<th scope="col">{name}<br><small>{words.day(p.window.start)} to {words.day(p.window.end)},'
         f" {words.count(p.window.events, 'event')}</small></th>"
@@ -233,26 +225,26 @@ def _windows(series: Series) -> str:
     return (
         '<div class="scroll" tabindex="0" role="region" aria-label="First and last window in figures">'
         "<table><caption>First and last window, with intervals</caption>"
-        f'<thead><tr><th scope="col">Measure</th>{heads}</tr></thead><tbody>{rows}{counts}</tbody></table></div>'
+        f'<thead><tr><th scope="col">Measure</th>{heads}</tr></thead><tbody>{cells}</tbody></table></div>'
     )
 
 
-def _count(confusion: dict[str, float], name: str) -> str:
-    return words.number(confusion.get(name))
+def _measure(estimate: Estimate | None) -> str:
+    return "–" if estimate is None else words.interval(estimate.value, estimate.low, estimate.high)
 
 
 def _happened(snapshot: Snapshot) -> str:
     found = happenings(snapshot.series)
     if not found:
         return ""
-    shown = found[-ROWS:]
-    more = "" if len(found) == len(shown) else f" (the latest {len(shown)} of {len(found):,})"
+    shown = found[-ROWS:][::-1]
+    more = "" if len(found) == len(shown) else f" ({len(shown)} of {len(found):,})"
     rows = "".join(_row(happening, many=len(snapshot.models) > 1) for happening in shown)
     heads = "".join(f'<th scope="col">{name}</th>' for name in ("When (UTC)", "Where", "What", "Detail", "Why"))
     return (
         '<section aria-labelledby="happened"><h2 id="happened">What happened</h2>'
-        '<div class="scroll tall" tabindex="0" role="region" aria-labelledby="happened"><table class="happened">'
-        f"<caption>Alarms, decisions and requests in order of time{more}</caption>"
+        '<div class="scroll tall" tabindex="0" role="region" aria-labelledby="happened">'
+        f'<table class="happened" role="table"><caption>Alarms, decisions and requests, latest first{more}</caption>'
         f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></section>"
     )
 
@@ -261,10 +253,15 @@ def _row(happening: Happening, *, many: bool) -> str:
     at, key, kind, what, why = happening
     where = f"{key.model}/{key.version}" if many else key.model
     where = where if key.whole else f"{where} {key.segment}"
-    return (
-        f'<tr><td><time datetime="{words.iso(at)}">{words.moment(at)}</time></td><td>{html.escape(where)}</td>'
-        f'<td><span class="kind {kind}">{LABELS[kind]}</span></td><td>{html.escape(what)}</td><td>{html.escape(why)}</td></tr>'
+    cells = (
+        f'<time datetime="{rfc3339(at)}">{words.moment(at)}</time>',
+        html.escape(where),
+        f'<span class="kind {kind}">{LABELS[kind]}</span>',
+        html.escape(what),
+        html.escape(why),
     )
+    # On a phone the rows become cards, and a browser forgets that they were a table unless each part says so.
+    return '<tr role="row">' + "".join(f'<td role="cell">{cell}</td>' for cell in cells) + "</tr>"
 
 
 def _rejected(snapshot: Snapshot) -> str:
@@ -273,7 +270,8 @@ def _rejected(snapshot: Snapshot) -> str:
         return f"{head}<p>None.</p></section>"
     rows = "".join(
         f'<tr><th scope="row">{html.escape(words.reason(reason))}</th><td>{entry.count:,}</td>'
-        f"<td>{html.escape(_where(entry.topic, entry.partition, entry.offset))}</td><td>{html.escape(entry.detail)}</td></tr>"
+        f"<td>{html.escape(_where(entry.topic, entry.partition, entry.offset))}</td>"
+        f"<td>{html.escape(entry.detail)}</td></tr>"
         for reason, entry in sorted(snapshot.rejected.items(), key=lambda item: (-item[1].count, item[0]))
     )
     heads = "".join(f'<th scope="col">{name}</th>' for name in ("Reason", "Messages", "Latest at", "Latest detail"))

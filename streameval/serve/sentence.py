@@ -64,7 +64,7 @@ def _drifted(who: str, series: Series, alarm: Alarm) -> str:
 
 def _done(series: Series, since: int) -> list[str]:
     done = []
-    moves = [move for move in series.moves if move.at >= since]
+    moves = [move for move in series.moves if move.at >= since and move.previous is not None]
     if moves:
         times = "" if len(moves) == 1 else f" in {len(moves)} moves"
         before = moves[0].previous

@@ -13,7 +13,9 @@ from typing import Any
 import msgspec
 
 HISTORY = 2000
-"""Metric points kept per key; beyond it every second one goes."""
+"""Metric points kept of a whole model; beyond it every second one goes."""
+SEGMENT_HISTORY = 500
+"""Metric points kept of a segment; a model may have a hundred."""
 KEPT = 500
 """Threshold moves, alarms, requests and maps kept per key, the latest."""
 
@@ -72,7 +74,7 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 class Move(msgspec.Struct, frozen=True):
-    """One threshold record: a threshold that came into force, and why."""
+    """One threshold record: a threshold that came into force, and why; `previous` is None for the first."""
 
     at: int
     threshold: float
@@ -94,6 +96,8 @@ class Alarm(msgspec.Struct, frozen=True):
     change_at: int | None = None
     diagnosis: str | None = None
     tests: dict[str, Any] = {}
+    before: Estimate | None = None
+    after: Estimate | None = None
 
     @property
     def confirmed(self) -> bool:
@@ -102,12 +106,15 @@ class Alarm(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One retrain record: the worker asks for a new model."""
+    """One retrain record: the worker asks for a new model.
+
+    `excess` is by how much the best cost that this model can still reach exceeds a sound model's, as a share.
+    """
 
     at: int
     reason: str
     diagnosis: str | None = None
-    priority: str | None = None
+    excess: float | None = None
 
 
 class Map(msgspec.Struct, frozen=True):
@@ -124,6 +131,8 @@ class Map(msgspec.Struct, frozen=True):
 class History(msgspec.Struct):
     """Metric points, thinned: every `stride`-th of all that came, and always the first and the last.
 
+    Of the last point all is kept, of the others only what a time line shows: no reliability and no confusion.
+
     >>> history = History()
     >>> for at in range(10_000):
     ...     history.add(Measured(at=at, window=Window(at, at + 1, 1), metrics={}), limit=100)
@@ -139,26 +148,25 @@ class History(msgspec.Struct):
 
     def add(self, point: Measured, limit: int = HISTORY) -> None:
         """Take the next point; `limit` >= 2 is how many are kept besides the last."""
-        if self.seen % self.stride == 0:
-            if len(self.points) >= limit:
-                self.points = self.points[::2]
-                self.stride *= 2
-            # After a doubling the new point may be off the new grid: then it is only the last one.
-            if self.seen % self.stride == 0:
-                self.points.append(point)
+        if self._due(self.seen) and len(self.points) >= limit:
+            self.points = self.points[::2]
+            self.stride *= 2
+        # After a doubling the new point may be off the new grid: then it is only the last one.
+        if self._due(self.seen):
+            self.points.append(msgspec.structs.replace(point, reliability=(), confusion={}))
         self.seen += 1
         self.last = point
 
     def __len__(self) -> int:
-        return len(self.points) + (self.last is not None and self.last is not self._newest())
+        return sum(1 for _ in self)
 
     def __iter__(self) -> Iterator[Measured]:
-        yield from self.points
-        if self.last is not None and self.last is not self._newest():
+        if self.last is not None:
+            yield from self.points[:-1] if self._due(self.seen - 1) else self.points
             yield self.last
 
-    def _newest(self) -> Measured | None:
-        return self.points[-1] if self.points else None
+    def _due(self, number: int) -> bool:
+        return number % self.stride == 0
 
 
 class Series(msgspec.Struct):
@@ -171,15 +179,15 @@ class Series(msgspec.Struct):
     requests: list[Request] = []
     maps: list[Map] = []
     dropped: dict[str, int] = {}
-    first_reliability: Measured | None = None
+    first: Measured | None = None
     phases: list[tuple[int, str]] = []
     retired_at: int | None = None
 
     def measured(self, point: Measured) -> None:
         """Take a metrics record."""
-        self.history.add(point)
-        if self.first_reliability is None and point.reliability:
-            self.first_reliability = point
+        self.history.add(point, HISTORY if self.key.whole else SEGMENT_HISTORY)
+        if self.first is None or (point.reliability and not self.first.reliability):
+            self.first = point
         if point.phase is not None and (not self.phases or self.phases[-1][1] != point.phase):
             self._keep("phases", self.phases, (point.at, point.phase))
 

@@ -9,13 +9,13 @@ Source of the records' shape: CloudEvents 1.0, structured JSON mode; the types a
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 import msgspec
 
+from streameval.records import epoch_ms
 from streameval.serve.sentence import State, sentence, state
 from streameval.serve.series import Alarm, Bin, Estimate, Key, Map, Measured, Move, Request, Series, Window
 
@@ -80,15 +80,28 @@ class Snapshot(msgspec.Struct):
         kind = _kind(event)
         self.records[kind or topic] = self.records.get(kind or topic, 0) + 1
         data, at = event.get("data"), milliseconds(event.get("time"))
-        take = _TAKES.get(kind)
-        if take is None or not isinstance(data, Mapping) or at is None:
+        if not isinstance(data, Mapping) or at is None:
             return
         source = event.get("source")
         if isinstance(source, str) and source not in self.sources and len(self.sources) < SOURCES:
             self.sources = sorted([*self.sources, source])
         self.first = at if self.first is None else min(self.first, at)
         self.last = at if self.last is None else max(self.last, at)
-        take(self, at, data)
+        match kind:
+            case "metrics":
+                self._metrics(at, data)
+            case "threshold":
+                self._threshold(at, data)
+            case "drift":
+                self._drift(at, data)
+            case "retrain":
+                self._retrain(at, data)
+            case "calibration":
+                self._calibration(at, data)
+            case "rejected":
+                self._rejected(data)
+            case _:
+                pass  # a type of a newer worker: counted above
 
     def retire(self, key: Key, at: int) -> None:
         """Mark a key as ended (its topics carry a tombstone) at `at`, epoch milliseconds."""
@@ -171,19 +184,20 @@ class Snapshot(msgspec.Struct):
                 change_at=milliseconds(data.get("change_at")),
                 diagnosis=diagnosis.get("state"),
                 tests=dict(diagnosis.get("tests") or {}),
+                before=_estimate(data.get("before")),
+                after=_estimate(data.get("after")),
             )
         )
 
     def _retrain(self, at: int, data: Mapping[str, Any]) -> None:
         diagnosis = data.get("diagnosis")
         found = diagnosis.get("state") if isinstance(diagnosis, Mapping) else diagnosis
-        priority = data.get("priority")
         self._series(data).requested(
             Request(
                 at=at,
                 reason=str(data["reason"]),
                 diagnosis=found,
-                priority=None if priority is None else str(priority),
+                excess=_number(data.get("priority")),
             )
         )
 
@@ -200,22 +214,12 @@ class Snapshot(msgspec.Struct):
             )
         )
 
-    def _rejected(self, _at: int, data: Mapping[str, Any]) -> None:
+    def _rejected(self, data: Mapping[str, Any]) -> None:
         entry = self.rejected.setdefault(str(data["reason"]), Rejected())
         entry.count += int(data.get("count") or 1)
         entry.detail = str(data.get("detail") or "")
         entry.topic = str(data.get("topic") or "")
         entry.partition, entry.offset = data.get("partition"), data.get("offset")
-
-
-_TAKES = {
-    "metrics": Snapshot._metrics,
-    "threshold": Snapshot._threshold,
-    "drift": Snapshot._drift,
-    "retrain": Snapshot._retrain,
-    "calibration": Snapshot._calibration,
-    "rejected": Snapshot._rejected,
-}
 
 
 def milliseconds(time: object) -> int | None:
@@ -224,13 +228,7 @@ def milliseconds(time: object) -> int | None:
     >>> milliseconds("1996-05-06T14:00:00.500Z")
     831391200500
     """
-    if not isinstance(time, str):
-        return None
-    parsed = dt.datetime.fromisoformat(time)
-    if parsed.tzinfo is None:
-        message = f"{time!r} is a time without offset: output records carry RFC 3339 times in UTC"
-        raise ValueError(message)
-    return (parsed - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(milliseconds=1)
+    return epoch_ms(time) if isinstance(time, str) else None
 
 
 def _kind(event: Mapping[str, Any]) -> str:

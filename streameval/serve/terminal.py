@@ -27,13 +27,12 @@ def table(snapshot: Snapshot, rows: int = 40) -> Table:
     """
     found = happenings(snapshot.series)
     shown = found
-    for keep in (
-        lambda h: h.key.whole or h.kind in ("confirmed", "retrain"),
-        lambda h: h.key.whole,
-        lambda h: h.kind != "advisory",
-    ):
-        if len(shown) > rows:
-            shown = [h for h in shown if keep(h)]
+    if len(shown) > rows:
+        shown = [h for h in shown if h.key.whole or h.kind in ("confirmed", "retrain")]
+    if len(shown) > rows:
+        shown = [h for h in shown if h.key.whole]
+    if len(shown) > rows:
+        shown = [h for h in shown if h.kind != "advisory"]
     shown = shown[-rows:]
     many = len(snapshot.models) > 1
     result = Table(title="What happened", title_justify="left", caption_justify="left", expand=False)

@@ -23,17 +23,25 @@ METRICS = {
 """Metric -> (title, which side is better), in the order in which they are shown."""
 
 MONITORS = {
-    "y": "the share of positives",
     "label": "the share of positives",
-    "prevalence": "the share of positives",
     "residual": "the calibration residual",
-    "signed_residual": "the sign-weighted residual",
-    "sign_residual": "the sign-weighted residual",
-    "weighted_residual": "the sign-weighted residual",
+    "weighted_residual": "the weighted calibration residual",
     "cost": "the cost of decisions",
-    "score": "the scores",
+    "score": "the mean score",
     "late": "the share of positives that come late",
+    # River's detectors are fed the Brier loss.
+    "ADWIN": "the Brier loss (ADWIN)",
+    "PageHinkley": "the Brier loss (Page-Hinkley)",
+    "DDM": "the Brier loss (DDM)",
+    "HDDMA": "the Brier loss (HDDM-A)",
 }
+"""Monitor -> what it watches."""
+
+REASONS = {
+    "gain": "a sure gain",
+    "target_missed": "the target was missed",
+}
+"""Constant words that say too little by themselves."""
 
 _WENT = {"up": "rose", "down": "fell"}
 
@@ -46,12 +54,10 @@ def metric(name: str) -> str:
 def monitor(name: str) -> str:
     """What a monitor watches.
 
-    >>> monitor("cost"), monitor("ADWIN:residual")
-    ('the cost of decisions', 'ADWIN on the calibration residual')
+    >>> monitor("cost"), monitor("some_new_one")
+    ('the cost of decisions', 'some new one')
     """
-    tool, _, watched = name.rpartition(":")
-    what = MONITORS.get(watched, watched.replace("_", " "))
-    return f"{tool} on {what}" if tool else what
+    return MONITORS.get(name, reason(name))
 
 
 def change(name: str, direction: str | None) -> str:
@@ -66,10 +72,10 @@ def change(name: str, direction: str | None) -> str:
 def reason(code: str) -> str:
     """A constant snake_case word as prose.
 
-    >>> reason("gain_confirmed")
-    'gain confirmed'
+    >>> reason("concept_drift"), reason("gain")
+    ('concept drift', 'a sure gain')
     """
-    return code.replace("_", " ")
+    return REASONS.get(code, code.replace("_", " "))
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -135,15 +141,6 @@ def moment(ms: int | None) -> str:
     '6 May 1996, 14:00'
     """
     return "–" if ms is None else f"{day(ms)}, {_utc(ms):%H:%M}"
-
-
-def iso(ms: int) -> str:
-    """A time for machines.
-
-    >>> iso(831391200500)
-    '1996-05-06T14:00:00Z'
-    """
-    return f"{_utc(ms):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def seconds(value: float) -> str:

@@ -5,8 +5,8 @@ Plain state is None, bool, int, float, str, bytes, list, dict and numpy arrays o
 documented exceptions: a tuple comes back as a list, a numpy scalar (bool, integer, float64) as a Python one, and an
 array always in C order. Decoded arrays are writable copies.
 
-Extension 1 is an array: the length of a head (4 bytes, little-endian), the head (msgpack of dtype description and shape)
-and the elements. Extension 2 is an integer beyond 64 bits: two's complement, little-endian.
+Extension 1 is an array: the length of a head (4 bytes, little-endian), the head (msgpack of dtype description and
+shape) and the elements. Extension 2 is an integer beyond 64 bits: two's complement, little-endian.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SMALLEST, _LARGEST = -(2**63), 2**64 - 1
 _LARGEST_EXT = 2**32 - 1
 
 
-def encode(state: Any) -> bytes:  # noqa: ANN401 - any plain value, as the module says
+def encode(state: Any) -> bytes:
     """Bytes of plain state.
 
     Raises:
@@ -41,7 +41,7 @@ def encode(state: Any) -> bytes:  # noqa: ANN401 - any plain value, as the modul
         return _ENCODER.encode(_wrapped(state, "state"))
 
 
-def decode(data: bytes) -> Any:  # noqa: ANN401 - any plain value, as the module says
+def decode(data: bytes) -> Any:
     """Read what `encode` wrote.
 
     Raises:
@@ -53,7 +53,7 @@ def decode(data: bytes) -> Any:  # noqa: ANN401 - any plain value, as the module
         raise StateCorruptError(f"cannot decode stored state: {error}") from error
 
 
-def dtype_to(dtype: np.dtype[Any]) -> Any:  # noqa: ANN401 - numpy's own description: a string or nested lists
+def dtype_to(dtype: np.dtype[Any]) -> Any:
     """Plain description of a dtype, as in ``.npy`` files.
 
     Raises:
@@ -67,7 +67,7 @@ def dtype_to(dtype: np.dtype[Any]) -> Any:  # noqa: ANN401 - numpy's own descrip
     return np.lib.format.dtype_to_descr(dtype)
 
 
-def dtype_from(description: Any) -> np.dtype[Any]:  # noqa: ANN401 - see dtype_to
+def dtype_from(description: Any) -> np.dtype[Any]:
     """Dtype of a description, also after its tuples have become lists.
 
     >>> dtype_from([["a", "<i4"], ["b", "<f8", [2]]])
@@ -76,7 +76,7 @@ def dtype_from(description: Any) -> np.dtype[Any]:  # noqa: ANN401 - see dtype_t
     return np.lib.format.descr_to_dtype(_tuples(description))
 
 
-def _tuples(description: Any) -> Any:  # noqa: ANN401
+def _tuples(description: Any) -> Any:
     if isinstance(description, str):
         return description
     return [
@@ -85,7 +85,7 @@ def _tuples(description: Any) -> Any:  # noqa: ANN401
     ]
 
 
-def _wrapped(value: Any, path: str) -> Any:  # noqa: ANN401
+def _wrapped(value: Any, path: str) -> Any:
     """The same state with large integers wrapped; raises at what is not plain."""
     match value:
         case None | bool() | float() | str() | bytes():
@@ -106,7 +106,7 @@ def _extension_of_integer(value: int) -> msgspec.msgpack.Ext:
     return msgspec.msgpack.Ext(_INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True))
 
 
-def _extension(value: Any) -> Any:  # noqa: ANN401
+def _extension(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         head = msgspec.msgpack.encode((dtype_to(value.dtype), value.shape))
         data = b"".join((len(head).to_bytes(4, "little"), head, value.tobytes()))
@@ -118,7 +118,7 @@ def _extension(value: Any) -> Any:  # noqa: ANN401
     raise TypeError(f"a {type(value).__name__} cannot be stored")
 
 
-def _from_extension(code: int, data: memoryview) -> Any:  # noqa: ANN401
+def _from_extension(code: int, data: memoryview) -> Any:
     if code == _INTEGER:
         return int.from_bytes(data, "little", signed=True)
     if code != _ARRAY:

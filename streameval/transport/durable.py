@@ -20,6 +20,7 @@ from streameval.errors import StorageError
 __all__ = [
     "TEMPORARY",
     "append",
+    "fill",
     "force_directory",
     "lock",
     "make_directory",
@@ -27,7 +28,6 @@ __all__ = [
     "publish",
     "storage",
     "write",
-    "write_temporary",
 ]
 
 Buffer: TypeAlias = bytes | memoryview
@@ -68,13 +68,13 @@ nothing is lost)
 def write(path: Path, parts: Iterable[Buffer]) -> None:
     """Write a whole file durably; an existing one is replaced at once."""
     temporary = path.with_name(path.name + TEMPORARY)
-    write_temporary(temporary, parts)
+    fill(temporary, parts)
     publish(temporary, path)
 
 
-def write_temporary(temporary: Path, parts: Iterable[Buffer]) -> None:
-    """First half of `write`: the bytes are on the disk, under the temporary name."""
-    with _named(temporary), temporary.open("wb", buffering=0) as file:
+def fill(path: Path, parts: Iterable[Buffer]) -> None:
+    """Make or overwrite a file and force its bytes, though not its name, to the disk: the first half of `write`."""
+    with _named(path), path.open("wb", buffering=0) as file:
         for part in parts:
             _write_all(file.fileno(), part)
         os.fsync(file.fileno())

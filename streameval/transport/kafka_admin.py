@@ -18,10 +18,12 @@ import kafka.errors as kafka_errors
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.protocol.consumer import IsolationLevel, OffsetSpec
+from kafka.structs import OffsetAndMetadata
 
 from streameval.errors import TopicError
 from streameval.transport.kafka_connection import Connection
 from streameval.transport.kafka_faults import explained, explaining
+from streameval.transport.protocol import Place
 
 COMPACTED: Final = {"cleanup.policy": "compact"}
 KEPT: Final = {"cleanup.policy": "delete"}
@@ -92,7 +94,10 @@ class Cluster:
             if code == kafka_errors.NoError.errno or row["partitions"]:
                 partitions = tuple(sorted(p["partition_index"] for p in row["partitions"]))
                 found[row["name"]] = Topic(row["name"], str(row["topic_id"]), partitions)
-            elif code not in (kafka_errors.UnknownTopicOrPartitionError.errno, kafka_errors.LeaderNotAvailableError.errno):
+            elif code not in (
+                kafka_errors.UnknownTopicOrPartitionError.errno,
+                kafka_errors.LeaderNotAvailableError.errno,
+            ):
                 error = kafka_errors.for_code(code)(row["name"])
                 raise explained(error, self.connection, doing="describing it", where=f"topic {row['name']}")
         return found
@@ -141,25 +146,47 @@ class Cluster:
         self._ask("wait_for_topics", missing, doing=doing, where=where)
         return missing
 
-    def ends(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], tuple[int, int]]:
-        """First offset kept and high watermark of partitions.
-
-        The high watermark and not the last stable offset: events behind an open transaction are still to come.
-        """
-        wanted = [TopicPartition(*tp) for tp in partitions]
+    def _offsets(self, partitions: Iterable[Place], spec: OffsetSpec) -> dict[Place, int]:
+        wanted = [TopicPartition(*place) for place in partitions]
         if not wanted:
             return {}
-        bounds: list[dict[TopicPartition, Any]] = [
-            self._ask(
-                "list_partition_offsets",
-                dict.fromkeys(wanted, spec),
-                doing="reading offsets",
-                where=", ".join(sorted({tp.topic for tp in wanted})),
-                isolation_level=IsolationLevel.READ_UNCOMMITTED,
-            )
-            for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
-        ]
-        return {(tp.topic, tp.partition): (bounds[0][tp].offset, bounds[1][tp].offset) for tp in wanted}
+        found = self._ask(
+            "list_partition_offsets",
+            dict.fromkeys(wanted, spec),
+            doing="reading offsets",
+            where=", ".join(sorted({tp.topic for tp in wanted})),
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+        )
+        return {(tp.topic, tp.partition): found[tp].offset for tp in wanted}
+
+    def ends(self, partitions: Iterable[Place]) -> dict[Place, int]:
+        """High watermarks.
+
+        Not the last stable offset: events behind an open transaction are still to come.
+        """
+        return self._offsets(partitions, OffsetSpec.LATEST)
+
+    def bounds(self, partitions: Iterable[Place]) -> dict[Place, tuple[int, int]]:
+        """First offset kept, and high watermark."""
+        places = list(partitions)
+        begins, ends = self._offsets(places, OffsetSpec.EARLIEST), self.ends(places)
+        return {place: (begins[place], ends[place]) for place in places}
+
+    def commit_group(self, group: str, positions: Mapping[Place, int]) -> None:
+        """Writes group offsets, for lag tools; the group must have no members.
+
+        Raises:
+            TopicError: no permission on the group.
+            TransportError: the broker refused an offset.
+        """
+        offsets = {TopicPartition(*tp): OffsetAndMetadata(offset, "", -1) for tp, offset in positions.items()}
+        if not offsets:
+            return
+        doing = "committing group offsets"
+        answer = self._ask("alter_group_offsets", group, offsets, doing=doing, where=f"group {group}")
+        for tp, kind in answer.items():
+            if kind is not kafka_errors.NoError:
+                raise explained(kind(), self.connection, doing=doing, where=f"group {group}, {tp.topic}/{tp.partition}")
 
     def settings(self, topics: Iterable[str]) -> dict[str, dict[str, str]]:
         """The settings in force of topics (``max.message.bytes``, ``cleanup.policy``, ...), by topic.
@@ -174,8 +201,8 @@ class Cluster:
         answer = self._ask(
             "describe_configs", resources, doing="reading topic settings", where=", ".join(names), config_filter="all"
         )
-        found = answer[ConfigResourceType.TOPIC.name.lower()]
-        return {name: {key: str(value["value"]) for key, value in found[name].items()} for name in names}
+        found = answer.get("topic", {})
+        return {name: {key: str(value["value"]) for key, value in found.get(name, {}).items()} for name in names}
 
     def shortcomings(self, topics: Mapping[str, Mapping[str, str]], *, largest: int) -> list[str]:
         """What is wrong with existing topics that we write, one line each, for ``check``.
@@ -186,7 +213,10 @@ class Cluster:
         """
         lines = []
         for name, settings in self.settings(self.describe(topics)).items():
-            limit = int(settings.get("max.message.bytes", "0"))
+            if not settings:  # kafka-python passes over the refusal in the answer
+                lines.append(f"{name}: its settings cannot be read: grant DescribeConfigs on the topic")
+                continue
+            limit = int(settings["max.message.bytes"])
             if limit < largest:
                 lines.append(f"{name}: max.message.bytes is {limit}, records may have {largest}: raise it")
             wanted = topics[name].get("cleanup.policy")

@@ -1,23 +1,75 @@
 """How to reach a Kafka cluster: addresses, TLS, SASL, and the options that every client of ours shares.
 
 Invariant: a secret is held only in objects that print as ``***`` and in the TLS library; no log line of ours or of
-kafka-python (whose admin client logs its whole configuration at level DEBUG), no error and no record can show it.
+kafka-python, no error and no record can show it. (At level DEBUG kafka-python 3.0.12 logs a client's whole
+configuration, and three times the bytes that it sends to log in, which for PLAIN is the password.)
 
 Source: Apache Kafka documentation, "Security"; kafka-python 3.0.12.
 """
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import kafka.errors as kafka_errors
+from kafka.net.compat import KafkaNetClient
+
 from streameval.errors import ConfigValueError
 
 PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+
+
+_WIRE = ("kafka.net.connection", "kafka.net.transport", "kafka.protocol.parser")
+
+
+def _no_wire(record: logging.LogRecord) -> bool:
+    """Whether a log record of the wire may be shown: what is sent and received may not."""
+    return record.levelno > logging.DEBUG
+
+
+class Client(KafkaNetClient):  # type: ignore[misc]  # kafka-python ships no types
+    """kafka-python's network client without two faults of 3.0.12.
+
+    A login that a broker refuses ends the first connection at once; else a wrong password is tried again and again
+    until the connection's time is over, and the reason is lost. And a transaction coordinator that dies is looked up
+    anew; else the producer drops the request that it was about to send (``Sender._maybe_send_pending_request``: an
+    exception leaves the loop without the retry) and stands still until its batches expire.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        manager = self._manager
+        connect = manager.get_connection
+        refusals: list[Exception] = []
+
+        def get_connection(node: Any, *arguments: Any, **more: Any) -> Any:
+            # Only of the first connection: a broker that restarts may refuse for a moment whom it let in before.
+            if not manager.cluster.is_bootstrap(node):
+                return connect(node, *arguments, **more)
+            if refusals:
+                raise refusals.pop()
+            made = connect(node, *arguments, **more)
+            made.init_future.add_errback(remember)
+            return made
+
+        def remember(error: Exception) -> None:
+            if isinstance(error, kafka_errors.SaslAuthenticationFailedError):
+                refusals.append(error)
+
+        manager.get_connection = get_connection
+
+    def await_ready(self, node_id: Any, **options: Any) -> bool:
+        """Whether the node is ready; also false, and no exception, where the connection is refused."""
+        try:
+            return bool(super().await_ready(node_id, **options))
+        except kafka_errors.KafkaConnectionError:
+            return False
 
 
 class Hidden(str):
@@ -149,7 +201,9 @@ class Connection:
 
     def __post_init__(self) -> None:
         if not self.bootstrap:
-            raise ConfigValueError("no broker is given", where="transport.bootstrap", cure="list at least one host:port")
+            raise ConfigValueError(
+                "no broker is given", where="transport.bootstrap", cure="list at least one host:port"
+            )
         for address in self.bootstrap:
             split_address(address)
 
@@ -162,6 +216,7 @@ class Connection:
             "security_protocol": security.protocol,
             "bootstrap_timeout_ms": self.patience_ms,
             "request_timeout_ms": self.patience_ms,
+            "kafka_client": Client,
             # kafka-python waits up to 30 s between attempts; a broker that is back should be noticed at once.
             "reconnect_backoff_max_ms": 1_000,
         }
@@ -169,6 +224,8 @@ class Connection:
             options["ssl_context"] = security.tls()
             options["ssl_check_hostname"] = security.check_hostname
         if security.mechanism is not None:
+            for name in _WIRE:
+                logging.getLogger(name).addFilter(_no_wire)
             options["sasl_mechanism"] = security.mechanism
             options["sasl_plain_username"] = security.username
             options["sasl_plain_password"] = security.password

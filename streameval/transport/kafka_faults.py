@@ -20,7 +20,6 @@ from streameval.transport.kafka_connection import Connection, split_address
 
 _UNREACHABLE = (
     kafka_errors.KafkaConnectionError,
-    kafka_errors.NoBrokersAvailable,
     kafka_errors.NodeNotReadyError,
     kafka_errors.KafkaTimeoutError,
     kafka_errors.RequestTimedOutError,
@@ -54,7 +53,9 @@ def probe(connection: Connection) -> str:
                 if connection.security.encrypted:
                     found.append(f"{address} {_probe_tls(raw, host, connection)}")
                 else:
-                    found.append(f"{address} accepts the connection but does not answer as an open Kafka listener")
+                    found.append(
+                        f"{address} accepts the connection but gave no answer in time, or speaks another protocol"
+                    )
         except socket.gaierror:
             found.append(f"{address}: the host name is unknown")
         except ssl.SSLCertVerificationError as error:
@@ -75,7 +76,7 @@ def _probe_tls(raw: socket.socket, host: str, connection: Connection) -> str:
         try:
             channel.recv(1)
         except TimeoutError:
-            return "accepts TLS but does not answer as a Kafka broker of this protocol"
+            return "accepts TLS but gave no answer in time, or speaks another protocol"
     return "closed the connection after the TLS handshake"
 
 
@@ -112,6 +113,12 @@ def explained(error: Exception, connection: Connection, *, doing: str, where: st
             where=where or _named(error) or servers,
             cure="create it, or correct its name in topics",
         )
+    if isinstance(error, kafka_errors.InvalidTopicError):
+        return TopicError(
+            "Kafka does not accept this topic name",
+            where=where or _named(error),
+            cure="use letters, digits, dots, underscores and dashes, at most 249",
+        )
     if isinstance(error, kafka_errors.UnsupportedCodecError | NotImplementedError):
         return TransportError(
             f"a compression of these records cannot be read while {doing}: {error}",
@@ -124,7 +131,7 @@ def explained(error: Exception, connection: Connection, *, doing: str, where: st
             where=where or servers,
             cure="check the broker's disk; nothing was skipped",
         )
-    if isinstance(error, _UNREACHABLE) or isinstance(error, OSError):
+    if isinstance(error, (*_UNREACHABLE, OSError)):
         return ConnectionFailedError(
             f"no broker answered while {doing}: {probe(connection)}",
             where=where or servers,

@@ -79,16 +79,16 @@ class Record(NamedTuple):
 
 @dataclass(slots=True)
 class Outbox:
-    r"""The outputs decided since the last checkpoint, in order.
+    """The outputs decided since the last checkpoint, in order; ``size`` is the sum of the values' bytes.
 
     >>> box = Outbox()
     >>> box.add("drift", "fraud/1/*", b'{"subject":"fraud/1/*","sequence":0}', 0)
-    >>> len(box), box.bytes
+    >>> len(box), box.size
     (1, 36)
     """
 
     records: list[Record] = field(default_factory=list)
-    bytes: int = 0
+    size: int = 0
 
     def add(self, topic: str, key: str, value: bytes | None, sequence: int | None = None) -> None:
         """Append one output.
@@ -108,7 +108,7 @@ class Outbox:
                 raise InvariantError(what, where=f"topic {topic}, key {key}", cure="report it")
             if b"\n" in value:
                 raise InvariantError("a record holds a newline", where=f"topic {topic}, key {key}", cure="report it")
-            self.bytes += len(value)
+            self.size += len(value)
         self.records.append(Record(topic, key, value, sequence))
 
     def extend(self, records: Iterable[Record]) -> None:

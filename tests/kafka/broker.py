@@ -38,6 +38,9 @@ SINGLE_NODE = {
     "group.initial.rebalance.delay.ms": "0",
     "auto.create.topics.enable": "false",
     "log.segment.delete.delay.ms": "100",
+    # A killed node is let in again, and a dead leader noticed, after seconds and not after ten.
+    "broker.session.timeout.ms": "2000",
+    "broker.heartbeat.interval.ms": "300",
 }
 
 
@@ -285,9 +288,6 @@ class Cluster:
             "offsets.topic.replication.factor": replicas,
             "transaction.state.log.replication.factor": replicas,
             "transaction.state.log.min.isr": insync,
-            # A dead leader is noticed in seconds, not in half a minute.
-            "broker.session.timeout.ms": "3000",
-            "broker.heartbeat.interval.ms": "500",
             **(settings or {}),
         }
         self.brokers = {

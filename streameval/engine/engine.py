@@ -1,0 +1,256 @@
+"""The whole pure part of a worker: batches of messages in, records out.
+
+Decodes, gives every event its logical time, routes it to the models' joins, moves T, and turns the models' outputs into
+records with sequence numbers and ids.
+
+Invariant: what comes out is a function of the logs, the marks and the configuration. Acts of all models are taken in
+order of logical time; rejections of a partition come in its own log order under a key of their own.
+
+Source: DESIGN "The way of an event".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from streameval.engine.clock import BEGINNING, NEVER, Clocks, Mark
+from streameval.engine.model import ModelFold
+from streameval.engine.publisher import Publisher, Published
+from streameval.engine.rows import Output
+from streameval.events.columns import NO_MODEL, Batch, Outcomes, Predictions
+from streameval.events.contract import ModelSpec
+from streameval.events.decode import Decoder
+from streameval.events.mapping import Mapping
+from streameval.events.rejected import Rejection, RejectionLedger
+
+if TYPE_CHECKING:
+    from streameval.config import Config
+
+PARTITIONS = 1 << 10
+"""Partitions a topic may have: (topic, partition) is one small number in a row."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the engine has read."""
+
+    predictions: int = 0
+    outcomes: int = 0
+    tombstones: int = 0
+
+
+class Engine:
+    """The fold of all models of one worker.
+
+    Parameters
+    ----------
+    config
+        The worker's configuration.
+    lineage
+        The line of state that the records' ids belong to.
+    """
+
+    def __init__(self, config: Config, lineage: str = "1") -> None:
+        self.config = config
+        topics = config.topics
+        self.prediction_topics = tuple(sorted(topics.predictions))
+        self.outcome_topics = tuple(sorted(topics.outcomes))
+        lateness = dict.fromkeys(self.prediction_topics, config.lateness.predictions)
+        lateness |= dict.fromkeys(self.outcome_topics, config.lateness.outcomes)
+        self.clocks = Clocks(lateness, set(self.outcome_topics), config.max_ahead)
+        self.models = {model.name: ModelFold(model, config.interval) for model in config.models}
+        self.specs = [
+            ModelSpec(model.name, model.task, tuple(model.segments), tuple(model.kpis)) for model in config.models
+        ]
+        mappings = [
+            Mapping(m.topic, m.event, m.model, dict(m.fields), dict(m.constants)) for m in config.mappings
+        ]
+        self.decoder = Decoder(self.specs, mappings)
+        self.ledger = self._ledger()
+        self.late = self._ledger()
+        self.publisher = Publisher(config, lineage)
+        self.counts = Counts()
+
+    def _ledger(self) -> RejectionLedger:
+        rejected = self.config.rejected
+        return RejectionLedger(rejected.payload, rejected.per_interval, self.config.interval, self.config.unknown_models)
+
+    @property
+    def now(self) -> int:
+        """T (ms); ``BEGINNING`` before the first event of the slowest partition."""
+        return self.clocks.now
+
+    @property
+    def waiting(self) -> int:
+        """Rows that are retained, over all models."""
+        return sum(fold.join.waiting for fold in self.models.values())
+
+    # -- events in -----------------------------------------------------------------------------------------------------
+
+    def receive(self, batch: Batch) -> list[Published]:
+        """Take a batch of one partition in: rejections are published at once, all else waits for T."""
+        clock = self.clocks.add(batch.topic, batch.partition, empty=False)
+        before = clock.now
+        columns: Predictions | Outcomes
+        if batch.topic in self.outcome_topics:
+            columns, rejections = self.decoder.outcomes(batch)
+            self.counts.outcomes += len(columns)
+        else:
+            columns, rejections = self.decoder.predictions(batch)
+            self.counts.predictions += len(columns)
+        admitted = clock.admit(columns)
+        return self._taken(batch.topic, batch.partition, admitted, rejections, before)
+
+    def _taken(
+        self, topic: str, partition: int, admitted: Any, rejections: list[Rejection], before: int
+    ) -> list[Published]:
+        for columns, logical in admitted.runs:
+            if isinstance(columns, Predictions):
+                self._put(columns, logical)
+            else:
+                self._match(columns, logical)
+        rejections = rejections + [
+            Rejection(topic, partition, offset, "future", detail, None, ts) for offset, ts, detail in admitted.future
+        ]
+        clock = self.clocks.partitions[topic, partition]
+        if not rejections:
+            return self._rejected(self.ledger.flush(topic, partition, clock.now))
+        rejections.sort(key=lambda rejection: rejection.offset)
+        offsets = np.concatenate([c.offset for c, _ in admitted.runs]) if admitted.runs else np.empty(0, np.int64)
+        peaks = np.concatenate([c.ts for c, _ in admitted.runs]) if admitted.runs else np.empty(0, np.int64)
+        peaks = np.maximum.accumulate(np.concatenate(([BEGINNING], peaks - clock.lateness)))
+        at = peaks[np.searchsorted(offsets, [rejection.offset for rejection in rejections])]
+        times = np.maximum(at, before).tolist()
+        records = self.ledger.add(list(zip(rejections, times, strict=True)))
+        records += self.ledger.flush(topic, partition, clock.now)
+        return self._rejected(records)
+
+    def _put(self, columns: Predictions, logical: np.ndarray) -> None:
+        part = self._part(self.prediction_topics, columns)
+        by_model: dict[str, list[int]] = {}
+        for code, (model, _, _) in enumerate(columns.kinds):
+            by_model.setdefault(model, []).append(code)
+        whole = len(by_model) == 1 and not (columns.kind == NO_MODEL).any()
+        for model, codes in by_model.items():
+            local = np.full(len(columns.kinds), -1, dtype=np.int32)
+            local[codes] = np.arange(len(codes), dtype=np.int32)
+            kinds = [columns.kinds[code][1:] for code in codes]
+            rows: Any = slice(None)
+            if not whole:
+                rows = np.flatnonzero((columns.kind >= 0) & (local[columns.kind] >= 0))
+                if len(rows) == 0:
+                    continue
+            self.models[model].put(
+                part,
+                columns.offset[rows],
+                columns.ts[rows],
+                logical[rows],
+                columns.id_hash[rows],
+                columns.score[rows],
+                local[columns.kind[rows]],
+                kinds,
+            )
+
+    def _match(self, columns: Outcomes, logical: np.ndarray) -> None:
+        part = self._part(self.outcome_topics, columns)
+        anyone = bool((columns.model == -1).all())
+        for code, spec in enumerate(self.specs):
+            rows: Any = slice(None)
+            if not anyone:
+                rows = np.flatnonzero((columns.model == -1) | (columns.model == code))
+                if len(rows) == 0:
+                    continue
+            kpis = {name: column[rows] for name, column in columns.kpis.items()}
+            self.models[spec.name].match(
+                part, columns.ts[rows], logical[rows], columns.id_hash[rows], columns.label[rows], kpis
+            )
+
+    @staticmethod
+    def _part(topics: tuple[str, ...], columns: Predictions | Outcomes) -> int:
+        return topics.index(columns.topic) * PARTITIONS + columns.partition
+
+    # -- acts ----------------------------------------------------------------------------------------------------------
+
+    def advance(self) -> list[Published]:
+        """Move T to the smallest clock and take every act before it."""
+        before = self.clocks.now
+        if self.clocks.advance() == before:
+            return []
+        return self._act(self.clocks.now)
+
+    def complete(self) -> list[Published]:
+        """No more events will come: every clock goes to infinity and all that waits matures."""
+        published: list[Published] = []
+        for (topic, partition), clock in sorted(self.clocks.partitions.items()):
+            published += self._taken(topic, partition, clock.release(), [], clock.now)
+        self.clocks.end()
+        published += self._act(self.clocks.now)
+        return published + self._rejected(self.ledger.flush_all()) + self._rejected(self.late.flush_all())
+
+    def _act(self, now: int) -> list[Published]:
+        outputs: list[tuple[int, int, str, Output]] = []
+        for order, (name, fold) in enumerate(self.models.items()):
+            outputs += [(output.at, order, name, output) for output in fold.advance(now, self.clocks)]
+        if len(self.models) > 1:
+            outputs.sort(key=lambda item: item[:2])
+        published: list[Published] = []
+        for at, _, name, output in outputs:
+            if output.topic == "rejected":
+                published += self._rejected(self.late.add([(self._too_late(name, output), at)]))
+            else:
+                published.append(self.publisher.publish(name, output))
+        self.clocks.forget(min((fold.join.frontier for fold in self.models.values()), default=NEVER))
+        return published
+
+    def _too_late(self, model: str, output: Output) -> Rejection:
+        late = output.data
+        assert late is not None
+        topic, partition = self.prediction_topics[late["part"] // PARTITIONS], late["part"] % PARTITIONS
+        detail = (
+            f"the prediction came {(output.at - late['ts']) / 1000:.0f} s behind its partition's clock, when its interval had matured; "
+            f"raise lateness.predictions if such delays are normal (model {model})"
+        )
+        return Rejection(topic, partition, late["offset"], "late", detail, None, late["ts"])
+
+    def _rejected(self, records: list[dict[str, Any]]) -> list[Published]:
+        return [self.publisher.rejected(record) for record in records]
+
+    def mark(self, mark: Mark) -> Published:
+        """The record of an act of the wall clock, for the topic ``clock``."""
+        return self.publisher.mark(mark)
+
+    # -- state ---------------------------------------------------------------------------------------------------------
+
+    def export(self, known: set[str]) -> tuple[dict[str, Any], dict[str, bytes | np.ndarray]]:
+        """State, and the blobs of retained rows that are not in ``known``; ``state["blobs"]`` names all that it needs."""
+        blobs: dict[str, bytes | np.ndarray] = {}
+        models: dict[str, Any] = {}
+        for name, fold in self.models.items():
+            prefix = f"{len(models)}-"
+            join, new = fold.join.export({blob.removeprefix(prefix) for blob in known if blob.startswith(prefix)})
+            blobs |= {prefix + blob: data for blob, data in new.items()}
+            models[name] = {"fold": fold.state(), "join": join, "prefix": prefix}
+        state = {
+            "clocks": self.clocks.state(),
+            "models": models,
+            "ledger": self.ledger.state(),
+            "late": self.late.state(),
+            "publisher": self.publisher.state(),
+            "counts": [self.counts.predictions, self.counts.outcomes, self.counts.tombstones],
+        }
+        return state, blobs
+
+    def restore(self, state: dict[str, Any], load: Callable[[str], np.ndarray]) -> None:
+        """Continue from an exported state; ``load`` reads a blob by its name."""
+        self.clocks.restore(state["clocks"])
+        for name, saved in state["models"].items():
+            prefix = saved["prefix"]
+            self.models[name].restore(saved["fold"], saved["join"], lambda blob, prefix=prefix: load(prefix + blob))
+        self.ledger.restore(state["ledger"])
+        self.late.restore(state["late"])
+        self.publisher.restore(state["publisher"])
+        self.counts = Counts(*state["counts"])

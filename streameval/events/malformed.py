@@ -1,0 +1,180 @@
+"""Why a message cannot be decoded: from bytes that msgspec refused to a reason, a place and a cure.
+
+Only refused messages come here (about one in a hundred in a bad week), so clarity wins over speed; but the work is
+linear in the message's length, which `too_large` bounds.
+
+Invariant: a message that msgspec refuses always gets a reason; syntax is judged before fields, so a message that is no
+JSON is never blamed on a field that happened to come before the fault. Texts carry no string of the payload.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from streameval.errors import InvariantError
+from streameval.events.rejected import (
+    BAD_STRING,
+    BAD_TIME,
+    BYTE_ORDER_MARK,
+    EMPTY,
+    HUGE_NUMBER,
+    LONE_SURROGATE,
+    MISSING_FIELD,
+    NAIVE_TIME,
+    NOT_FINITE,
+    NOT_JSON,
+    NOT_OBJECT,
+    NOT_UTF8,
+    OUT_OF_RANGE,
+    TRUNCATED,
+    WRONG_TYPE,
+)
+from streameval.events.repeated import Fault, too_deep
+from streameval.events.timestamps import time_fault
+
+REFUSALS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for a message that it cannot decode."""
+
+_BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*+"')
+_CONSTANT: Final = re.compile(r"(?<![\w.])[-+]?(nan|inf(inity)?)(?!\w)", re.IGNORECASE)
+_PLACE: Final = re.compile(r"^(?P<what>.*?)(?: - at `(?P<where>[^`]*)`)?$", re.DOTALL)
+_parse = msgspec.json.Decoder().decode
+
+_CURES: Final = {
+    "id": "send a non-empty string of at most 512 bytes, or an integer",
+    "model": "send the model's name as a string",
+    "ts": "send RFC 3339 with offset (2024-05-01T12:00:00Z) or epoch milliseconds as an integer",
+    "version": "send a string",
+    "score": "send a number, not a string",
+    "scores": "send an object of class names and probabilities in [0, 1]",
+    "value": "send a number, not a string",
+    "segments": "send an object of names and strings, numbers or booleans",
+    "features": "send an object of names and finite numbers",
+    "latency_ms": "send a number of milliseconds, 0 or more",
+    "propensity": "send a probability above 0 and up to 1",
+    "label": "send 0 or 1",
+    "values": "send an object of names and finite numbers",
+}
+
+
+def explain(message: bytes, decode: Callable[[bytes], object]) -> Fault:
+    """Why `decode` refuses the message.
+
+    >>> class Event(msgspec.Struct):
+    ...     id: str
+    >>> explain(b'{"id": 1}', msgspec.json.Decoder(Event).decode)[1]
+    '$.id: expected `str`, got `int`: send a non-empty string of at most 512 bytes, or an integer'
+    """
+    if not message.strip():
+        return EMPTY, "the message is empty: send one JSON object, or no value at all for a tombstone"
+    if message.startswith(_BYTE_ORDER_MARKS):
+        return BYTE_ORDER_MARK, "the message starts with a byte order mark: encode as UTF-8 without one"
+    fault = utf8_fault(message) or too_deep(message)
+    if fault:
+        return fault
+    text = message.decode()
+    try:
+        decode(message)
+    except msgspec.ValidationError as error:
+        # The first bad field is reported before what follows it was read: look for bad syntax behind it.
+        return _syntax_fault(text) or field_fault(str(error), _payload(message))
+    except msgspec.DecodeError as error:
+        return _syntax_fault(text) or (NOT_JSON, f"{error}: send one JSON object")
+    raise InvariantError("a message was refused and then decoded", where="events.malformed", cure="report it")
+
+
+def utf8_fault(message: bytes) -> Fault | None:
+    """The fault of a message that is not UTF-8, else None."""
+    try:
+        message.decode()
+    except UnicodeDecodeError as error:
+        return NOT_UTF8, f"byte {error.start} is not UTF-8: encode the message as UTF-8"
+    return None
+
+
+def field_fault(error: str, payload: object, sources: dict[str, str] | None = None) -> Fault:
+    """A msgspec validation error as a fault.
+
+    Args:
+        error: its text.
+        payload: the decoded message (times are told by their value), or None.
+        sources: contract field -> path in a mapped payload.
+    """
+    match = _PLACE.match(error)
+    what, where = (match["what"], match["where"] or "$") if match else (error, "$")
+    if where == "$" and what.startswith("Expected `object`"):
+        return NOT_OBJECT, f"{_lower(what)}: send one JSON object a message"
+    field = re.split(r"[.\[]", where.removeprefix("$."), maxsplit=1)[0]
+    if what.startswith("Object missing"):
+        field = what.split("`")[1]
+        where = f"$.{field}"
+        what = "the field is missing"
+    if sources and field in sources:
+        where += f" (read from {sources[field]})"
+    cure = _CURES.get(field, "see the contract (streameval schema)")
+    if field == "ts":
+        found = _time(what, payload)
+        if found:
+            return found
+    return _reason(what), f"{where}: {_lower(what)}: {cure}"
+
+
+def _reason(what: str) -> str:
+    if what == "the field is missing":
+        return MISSING_FIELD
+    if "out of range" in what:
+        return HUGE_NUMBER
+    if "of length" in what:
+        return BAD_STRING
+    if re.match(r"Expected `\w+` [<>]", what):
+        return OUT_OF_RANGE
+    return WRONG_TYPE
+
+
+def _time(what: str, payload: object) -> Fault | None:
+    if "timezone" in what:
+        return NAIVE_TIME, "$.ts has no offset, so it could be any hour: append Z for UTC, or +hh:mm"
+    value = payload.get("ts") if isinstance(payload, dict) else None
+    if isinstance(value, float):
+        return time_fault(value) or (BAD_TIME, "$.ts is not a whole number: send integer milliseconds")
+    if what.startswith("Invalid"):
+        if isinstance(value, str) and value.strip().replace(".", "", 1).isdecimal():
+            return BAD_TIME, "$.ts is a number in quotes: send epoch milliseconds as a number"
+        return BAD_TIME, f"$.ts is not RFC 3339: {_CURES['ts']}"
+    return None
+
+
+def _syntax_fault(text: str) -> Fault | None:
+    try:
+        _parse(text)
+    except (msgspec.ValidationError, RecursionError):
+        return None
+    except msgspec.DecodeError as error:
+        problem = str(error)
+    else:
+        return None
+    place = problem.removeprefix("JSON is malformed: ")
+    if "surrogate" in problem or "unexpected end of escaped utf-16" in problem:
+        return LONE_SURROGATE, f"{place}: half of a surrogate pair is no character; send whole characters"
+    bare = _STRING.sub('""', text)
+    if _CONSTANT.search(bare):
+        return NOT_FINITE, "NaN and Infinity are not JSON: leave the field out, or send null where it is optional"
+    if "truncated" in problem:
+        return TRUNCATED, "the JSON ends too early: check size limits and the producer's flush"
+    return NOT_JSON, f"{place}: send one JSON object a message"
+
+
+def _payload(message: bytes) -> Any:
+    try:
+        return _parse(message)
+    except msgspec.DecodeError:
+        return None  # a number beyond a double somewhere: the typed error says where, the value is not needed
+
+
+def _lower(what: str) -> str:
+    return what[:1].lower() + what[1:]

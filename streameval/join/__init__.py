@@ -1,0 +1,10 @@
+"""The join: predictions wait for their outcomes, cohort by cohort.
+
+Source: DESIGN, "Time" and "Retained rows". Invariant: what comes out is a function of the set of events and of T.
+"""
+
+from streameval.join.acts import Advance, Amendments, Cohorts, Late
+from streameval.join.join import Join
+from streameval.join.maturity import NEVER, Proof
+
+__all__ = ["NEVER", "Advance", "Amendments", "Cohorts", "Join", "Late", "Proof"]

@@ -1,0 +1,335 @@
+"""The one module that commits: state and outputs become one fact, or neither does.
+
+A commit of checkpoint n, and what the next start does if the process ends before (or in) a step:
+
+====  =============================================  ==================================================================
+step  what is done                                   if it fails or the process ends there
+====  =============================================  ==================================================================
+1     blobs written, forced to the disk              n does not exist: the next start loads n-1, removes the rubbish
+2     state and outbox written, forced               as 1
+3     manifest written under a temporary name        as 1
+4     manifest renamed, directory forced             before the rename as 1; after it n is *sealed*: the next start
+                                                     finds local = committed + 1 and delivers the stored bytes
+5     outputs delivered                              sealed: what is missing is delivered. Kafka: the transaction is
+                                                     aborted and nothing is visible. logdir: the missing bytes are
+                                                     appended, a torn last line is completed
+6     commit record delivered (Kafka: with 5)        as 5; once it is visible, n is *committed*
+7     commit record read back                        committed: the next start goes on from n
+8     group offsets, old checkpoints removed         as 7; neither is needed for correctness
+====  =============================================  ==================================================================
+
+A disk that refuses a write raises `StorageError` with the file and the cure; like any other failure of steps 1 to 4 it
+leaves n-1 whole. After a `CommitError` of steps 5 to 7, `Committer.settle` tries again with the stored bytes; after any
+other failure the process has to start anew.
+
+A start:
+
+====  =============================================  ==================================================================
+step  what is done                                   if it fails
+====  =============================================  ==================================================================
+1     fence: nobody else publishes as this worker    `FencedError`
+2     commit record read                             `TransportError`; nothing was changed
+3     newest whole checkpoint loaded                 `StateError` with the cure; a damaged newest one is passed over
+4     topics compared with the recorded identities   `TopicError`: a topic was deleted and made again
+5     local against committed, see below             `StateMismatchError`, nothing was changed
+6     what is published beyond the state is read     `TransportError`; the next start does the same again
+====  =============================================  ==================================================================
+
+===================================================  ==================================================================
+local and committed                                  mode
+===================================================  ==================================================================
+neither                                              ``new``
+local = committed, same digest                       ``continue``
+local = committed + 1 and follows it                 ``deliver``: steps 5 to 8 of the commit, then on
+local < committed, same lineage                      ``roll_forward``: what comes out again is compared and dropped
+no local, lineage "1"                                ``rebuild``: roll forward from the beginning of the logs
+``fresh=True``                                       ``fresh``: local is dropped, a new lineage goes on from committed
+anything else                                        `StateMismatchError`
+===================================================  ==================================================================
+
+Invariant: each record is published once, and the published records of a key are a prefix of what one clean pass gives.
+Source: DESIGN, "State, recovery, exactly once"; the numbered list is the habit of quixstreams' checkpointing.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+from urllib.parse import quote
+
+from streameval.errors import CommitError, FencedError, InvariantError, StateMismatchError, TopicError
+from streameval.transport import durable
+from streameval.transport.checkpoint import SCHEMA, Blob, Checkpoint, Checkpoints, Facts, Suppressed
+from streameval.transport.protocol import CommitRecord, Marks, OnStep, Outbox, Place, Transport, no_step
+from streameval.transport.suppression import Key, Suppression
+
+__all__ = ["Committed", "Committer", "Mode", "Start"]
+
+Mode: TypeAlias = Literal["new", "continue", "deliver", "roll_forward", "rebuild", "fresh"]
+
+step_hook: OnStep = no_step
+"""What a `Committer` calls before each step unless told otherwise; `streameval.testing.crash` exchanges it."""
+
+_FIRST_LINEAGE = "1"
+
+
+@dataclass(slots=True)
+class Start:
+    """From where a worker goes on.
+
+    Attributes:
+        mode: see the module's table.
+        checkpoint: the state to restore; None: there is none, read from the beginning (``fresh``: from anywhere).
+        record: the commit record that was found, before anything was delivered.
+        n: number of the last commit; the next one is n + 1.
+        lineage: to be put into every record's id.
+        suppress: last published sequence of each (topic, key) that will come out again and be dropped. The committer
+            drops them itself; this is for people to see.
+        sequences: in mode ``fresh`` the last published sequence of every key; number on from there. Else empty.
+        messages: what people should know, one sentence each.
+    """
+
+    mode: Mode
+    checkpoint: Checkpoint | None
+    record: CommitRecord | None
+    n: int
+    lineage: str
+    suppress: dict[Key, int] = field(default_factory=dict)
+    sequences: dict[Key, int] = field(default_factory=dict)
+    messages: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit made visible: the record, and the outputs that were not published before."""
+
+    record: CommitRecord
+    outbox: Outbox
+
+
+class Committer:
+    """Commits the checkpoints of one worker; `start` comes first, then `commit` as often as wanted.
+
+    Args:
+        transport: where outputs and commit records go.
+        checkpoints: where the state is kept.
+        worker: name of the worker.
+        outputs: every output topic whose records are numbered (commit records are looked after here).
+        on_step: called with ``"start.1"`` … ``"start.6"`` and ``"commit.1"`` … ``"commit.8"`` just before each step.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        checkpoints: Checkpoints,
+        worker: str,
+        outputs: Iterable[str],
+        on_step: OnStep | None = None,
+    ) -> None:
+        self.transport = transport
+        self.checkpoints = checkpoints
+        self.worker = worker
+        self.outputs = sorted(set(outputs))
+        self.n = 0
+        self.lineage = _FIRST_LINEAGE
+        self.incarnation = secrets.token_hex(8)
+        self._step = step_hook if on_step is None else on_step
+        self._record: CommitRecord | None = None
+        self._topic_ids: dict[str, str] = {}
+        self._suppression = Suppression()
+        self._since: Marks | None = None
+        self._pending: Checkpoint | None = None
+        self._ready = False
+
+    # -- start ----------------------------------------------------------------------------------------------------
+
+    def start(self, inputs: Iterable[str] = (), *, fresh: bool = False) -> Start:
+        """Find out from where to go on, and deliver what was sealed but not delivered.
+
+        Args:
+            inputs: topics that will be read, to be compared with what they were.
+            fresh: drop the local state and begin a new lineage after what is published.
+
+        Raises:
+            StreamevalError: see the module's tables.
+        """
+        with durable.storage(self.checkpoints.path):
+            self._step("start.1")
+            self.transport.fence(self.worker)
+            self._step("start.2")
+            record = self._record = self.transport.commit_record(self.worker)
+            if fresh:
+                return self._fresh(record)
+            self._step("start.3")
+            local = self.checkpoints.load()
+            self._step("start.4")
+            recorded = record.topic_ids if record is not None else local.manifest.topic_ids if local is not None else {}
+            self._compare(recorded, inputs)
+            self._step("start.5")
+            mode = self._mode(local, record)
+            self.n = max(record.n if record else 0, local.n if local else 0)
+            self.lineage = record.lineage if record else _FIRST_LINEAGE
+            if mode == "deliver" and local is not None:
+                self._pending = local
+                self.lineage = local.manifest.lineage
+                self._deliver(local)
+            self._step("start.6")
+            self._suppression, self._since = self._published_beyond(local)
+            self._ready = True
+            messages = [f"passed over a damaged checkpoint: {skipped}" for skipped in self.checkpoints.skipped]
+            return Start(mode, local, record, self.n, self.lineage, self._suppression.last, {}, messages)
+
+    def _fresh(self, record: CommitRecord | None) -> Start:
+        self._step("start.3")
+        self.checkpoints.clear()
+        self._step("start.6")
+        published = Suppression(self.transport.published(self.outputs), source=self._source)
+        self.n = record.n if record else 0
+        self.lineage = str(int(record.lineage) + 1) if record else _FIRST_LINEAGE
+        self._ready = True
+        return Start("fresh", None, record, self.n, self.lineage, {}, published.last)
+
+    def _mode(self, local: Checkpoint | None, record: CommitRecord | None) -> Mode:
+        where = str(self.checkpoints.path)
+        again = "delete the state directory to rebuild it from the logs, or start with --fresh"
+        if local is None:
+            if record is None:
+                return "new"
+            if record.lineage == _FIRST_LINEAGE:
+                return "rebuild"
+            what = f"the state is lost, and lineage {record.lineage} did not begin at the beginning of the logs"
+            raise StateMismatchError(what, where=where, cure="start with --fresh")
+        manifest = local.manifest
+        if record is not None and local.n == record.n and local.digest == record.digest:
+            return "continue"
+        committed, digest = (record.n, record.digest) if record is not None else (0, "")
+        if local.n == committed + 1 and manifest.previous == digest:
+            return "deliver"
+        if local.n > committed:
+            what = f"the state is at checkpoint {local.n}, but only {committed} is committed"
+            cure = "restore the commit topic, or point the worker to the logs that belong to this state"
+            raise StateMismatchError(what, where=where, cure=cure)
+        assert record is not None  # noqa: S101 - committed >= local.n >= 1
+        if manifest.lineage != record.lineage:
+            what = f"the state is of lineage {manifest.lineage}, but {record.lineage} is committed"
+            raise StateMismatchError(what, where=where, cure="use the state of that lineage, or start with --fresh")
+        if local.n == committed:
+            what = f"checkpoint {local.n} here is not the one that was committed: another copy of this state went on"
+            raise StateMismatchError(what, where=where, cure=f"use that copy; else {again}")
+        return "roll_forward"
+
+    def _published_beyond(self, local: Checkpoint | None) -> tuple[Suppression, Marks | None]:
+        """What is published and not contained in the state, and from where on it was read."""
+        if local is None:
+            return self._published(None), None
+        own: dict[Key, int] = {}
+        for record in local.outbox.records:
+            if record.sequence is not None:
+                own[record.topic, record.key] = record.sequence
+        recent = self._published(local.manifest.before).beyond(own)
+        pending = local.manifest.suppressed
+        if pending is None:
+            return recent, local.manifest.before
+        keys = {(topic, key) for topic, key, _ in pending.last}
+        return self._published(pending.since).only(keys).union(recent), pending.since
+
+    def _published(self, since: Marks | None) -> Suppression:
+        return Suppression(self.transport.published(self.outputs, since), source=self._source)
+
+    @property
+    def _source(self) -> str:
+        return f"/streameval/{quote(self.worker, safe='')}"
+
+    def _compare(self, recorded: Mapping[str, str], inputs: Iterable[str]) -> None:
+        """Keep the identities of the inputs, after comparing them with the recorded ones."""
+        found = self.transport.topic_ids(inputs)
+        for name, identity in recorded.items():
+            if found.get(name, identity) != identity:
+                what = "the topic was deleted and made again since it was read: its offsets mean other events now"
+                cure = "bring the old topic back, or start with --fresh"
+                raise TopicError(what, where=f"topic {name}", cure=cure)
+        self._topic_ids = {**recorded, **found}
+
+    # -- commit ---------------------------------------------------------------------------------------------------
+
+    def commit(
+        self,
+        *,
+        state: Any,
+        blobs: Mapping[str, Blob | None],
+        outbox: Outbox,
+        T: int | None,
+        positions: Mapping[Place, int],
+    ) -> Committed:
+        """Make the next checkpoint, its outputs and its commit record one fact.
+
+        Args:
+            state: plain state (see `streameval.transport.codec`).
+            blobs: immutable parts of the state by name, all that it needs; None for one that is stored already.
+            outbox: outputs decided since the last commit. Those that are published already are dropped here.
+            T: stream time, epoch ms.
+            positions: next offset to read of every assigned partition.
+
+        Raises:
+            CommitError: nothing is visible; call `settle`, as often as wanted, before the next commit.
+            StreamevalError: anything else ends this process's work; see the module's table.
+        """
+        if not self._ready or self._pending is not None:
+            raise InvariantError(
+                "commit before start, or after a failed one", where=f"worker {self.worker}", cure="report it"
+            )
+        self._ready = False
+        with durable.storage(self.checkpoints.path):
+            admitted = self._suppression.admit(outbox)
+            self._compare(self._topic_ids, {topic for topic, _ in positions})
+            nested: dict[str, dict[int, int]] = {}
+            for (topic, partition), offset in sorted(positions.items()):
+                nested.setdefault(topic, {})[partition] = offset
+            left = self._suppression.last
+            suppressed = (
+                Suppressed(since=self._since, last=[(*key, last) for key, last in left.items()]) if left else None
+            )
+            facts = Facts(
+                schema=SCHEMA,
+                worker=self.worker,
+                n=self.n + 1,
+                lineage=self.lineage,
+                incarnation=self.incarnation,
+                T=T,
+                positions=nested,
+                topic_ids=self._topic_ids,
+                previous=self._record.digest if self._record else "",
+                hints=self.transport.hints(),
+                before=self.transport.ends(self.outputs),
+                suppressed=suppressed,
+            )
+            sealed = self.checkpoints.save(facts, state, blobs, admitted, self._step)
+            self.n = sealed.n
+            self._pending = sealed
+            return self._deliver(sealed)
+
+    def settle(self) -> Committed | None:
+        """Deliver again what the last commit could not, for the same bytes; None if nothing waits."""
+        if self._pending is None:
+            return None
+        with durable.storage(self.checkpoints.path):
+            return self._deliver(self._pending)
+
+    def _deliver(self, sealed: Checkpoint) -> Committed:
+        record = sealed.record()
+        self.transport.deliver(sealed.outbox, record, sealed.manifest.before, self._step)
+        self._step("commit.7")
+        seen = self.transport.commit_record(self.worker)
+        if seen != record:
+            what = f"checkpoint {record.n} was delivered, but the last commit record is another one"
+            if seen is not None and seen.n >= record.n:
+                cure = "stop the other worker of this name, then start again"
+                raise FencedError(what, where=f"worker {self.worker}", cure=cure)
+            raise CommitError(what, where=f"worker {self.worker}", cure="it is tried again")
+        self._step("commit.8")
+        self._record, self._pending, self._ready = record, None, True
+        self.transport.confirm(record)
+        self.checkpoints.prune()
+        return Committed(record, sealed.outbox)

@@ -1,0 +1,107 @@
+"""What every detector keeps to, whichever it is: one suite over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from binary_streams import YEAR, frozen, step
+
+from streameval.detect.advisory import DETECTORS, Advisory
+from streameval.detect.esr import Esr
+from streameval.detect.life import Watch
+from streameval.evidence.binary import BinaryEvidence
+
+Step = Callable[[Any, BinaryEvidence, int], Any]
+
+
+def _labels(evidence: BinaryEvidence) -> np.ndarray:
+    return np.array([evidence.negatives, evidence.positives], dtype=float)
+
+
+CASES: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], Step]] = {
+    "esr": (
+        lambda: Esr(np.array([[0.0, 1.0]]), np.array([0.06]), np.array([0.04]), 16.0, 0),
+        Esr.restore,
+        lambda d, e, k: d.step(_labels(e), k),
+    ),
+    "watch": (
+        lambda: Watch(5000, 100, YEAR),
+        Watch.restore,
+        lambda d, e, k: d.step(e, k, k + 1, 0.1),
+    ),
+    **{
+        name: (
+            lambda name=name: Advisory(name),
+            Advisory.restore,
+            lambda d, e, _: d.step(e.events, float(e.positives)),
+        )
+        for name in DETECTORS
+    },
+}
+
+
+@pytest.fixture(params=sorted(CASES))
+def case(request: pytest.FixtureRequest) -> tuple[Callable[[], Any], Callable[[Any], Any], Step]:
+    return CASES[request.param]
+
+
+def _plain(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(k, str) and _plain(v) for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_plain, value))
+    if isinstance(value, np.ndarray):
+        return value.dtype != object and value.ndim == 1
+    return value is None or isinstance(value, str | int | float | bool | bytes)
+
+
+def test_two_detectors_fed_alike_are_alike(case: Any) -> None:
+    make, _, feed = case
+    one, other = make(), make()
+    rng, again = np.random.default_rng(0), np.random.default_rng(0)
+    for k in range(60):
+        assert feed(one, step(rng), k) == feed(other, step(again), k)
+    assert frozen(one.state()) == frozen(other.state())
+
+
+def test_state_is_plain_and_survives_a_round_trip(case: Any) -> None:
+    make, restore, feed = case
+    detector, rng = make(), np.random.default_rng(0)
+    for k in range(30):
+        feed(detector, step(rng), k)
+    state = detector.state()
+    assert _plain(state)
+    assert frozen(restore(state).state()) == frozen(state)
+    assert len(frozen(state)) < 400_000
+
+
+def test_state_is_not_changed_by_later_steps(case: Any) -> None:
+    make, _, feed = case
+    detector, rng = make(), np.random.default_rng(0)
+    for k in range(30):
+        feed(detector, step(rng), k)
+    state = detector.state()
+    kept = frozen(state)
+    for k in range(30, 35):
+        feed(detector, step(rng, prevalence=0.5), k)
+    assert frozen(state) == kept
+
+
+def test_a_step_without_events_is_no_step(case: Any) -> None:
+    make, _, feed = case
+    detector, rng = make(), np.random.default_rng(0)
+    for k in range(20):
+        feed(detector, step(rng), k)
+    before = frozen(detector.state())
+    assert not feed(detector, BinaryEvidence.empty(), 20)
+    assert frozen(detector.state()) == before
+
+
+def test_a_great_change_is_found_and_none_is_not(case: Any) -> None:
+    make, _, feed = case
+    detector, rng = make(), np.random.default_rng(4)
+    assert not any(feed(detector, step(rng), k) for k in range(60))
+    assert any(feed(detector, step(rng, prevalence=0.4), k) for k in range(60, 90))

@@ -1,0 +1,49 @@
+"""The contract's JSON Schema says what decoding does."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from jsonschema import Draft202012Validator
+
+from streameval.events import Batch, Decoder, ModelSpec, schemas
+
+TS = 1_714_564_800_000
+PREDICTION = {"id": "a", "model": "m", "ts": TS, "score": 0.5}
+OUTCOME = {"id": "a", "ts": TS, "label": 1}
+
+
+def test_every_field_is_described():
+    for schema in schemas().values():
+        Draft202012Validator.check_schema(schema)
+        assert schema["description"]
+        for name, field in schema["properties"].items():
+            assert "description" in json.dumps(field), name
+
+
+@pytest.mark.parametrize(
+    ("event", "changes", "valid"),
+    [
+        ("prediction", {}, True),
+        ("prediction", {"ts": "2024-05-01T12:00:00Z", "id": 5, "version": 2, "segments": {"a": True}, "x": []}, True),
+        ("prediction", {"id": ""}, False),
+        ("prediction", {"id": 1.5}, False),
+        ("prediction", {"score": "0.5"}, False),
+        ("prediction", {"features": {"a": "b"}}, False),
+        ("prediction", {"propensity": 0}, False),
+        ("prediction", {"latency_ms": -1}, False),
+        ("outcome", {}, True),
+        ("outcome", {"values": {"revenue": 1.5, "click": None}}, True),
+        ("outcome", {"label": []}, False),
+        ("outcome", {"values": {"revenue": "1"}}, False),
+    ],
+)
+def test_schema_and_decoder_agree(event, changes, valid):
+    payload = (PREDICTION if event == "prediction" else OUTCOME) | changes
+    decoder = Decoder([ModelSpec("m")])
+    read = decoder.predictions if event == "prediction" else decoder.outcomes
+    _, rejected = read(Batch("t", 0, np.arange(1), [json.dumps(payload).encode()]))
+    assert Draft202012Validator(schemas()[event]).is_valid(payload) is valid
+    assert (rejected == []) is valid

@@ -1,0 +1,166 @@
+"""One broker for the whole run, topics of a test's own, and a transport that is closed at its end."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaProducer
+from kafka.admin import KafkaAdminClient
+
+# The folder is no package: one named `kafka` would hide kafka-python.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from broker import Broker, Cluster, Secured
+from certificates import Certificates
+
+from streameval.transport.kafka import Kafka, output_settings
+from streameval.transport.kafka_connection import Connection, Security
+from streameval.transport.protocol import CommitRecord
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without Java or Maven these tests are skipped, and say so; the README's test command installs both."""
+    if shutil.which("java") is None or shutil.which("mvn") is None:
+        for item in items:
+            if Path(__file__).parent in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason="needs Java 17 and Maven"))
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    one = Broker(tmp_path_factory.mktemp("broker"), settings={"transaction.max.timeout.ms": "60000"})
+    yield one.start()
+    one.kill()
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[Broker]:
+    """A broker that the test may stop, freeze and kill."""
+    one = Broker(tmp_path / "broker")
+    yield one.start()
+    one.kill()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    three = Cluster(tmp_path / "cluster")
+    yield three.start()
+    three.stop()
+
+
+USERS = {"worker": "w0rker-secret", "stranger": "str4nger-secret"}
+
+
+@pytest.fixture(scope="session")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    folder = tmp_path_factory.mktemp("secured")
+    one = Broker(folder / "broker", secured=Secured(Certificates(folder / "certificates"), USERS))
+    yield one.start()
+    one.kill()
+
+
+@dataclass
+class Room:
+    """What one test needs of a cluster: unique topic names, a foreign producer and admin, transports."""
+
+    bootstrap: tuple[str, ...]
+    prefix: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:8]}-")
+    _opened: list[Any] = field(default_factory=list)
+
+    def name(self, topic: str) -> str:
+        return self.prefix + topic
+
+    @property
+    def admin(self) -> KafkaAdminClient:
+        return self._keep(KafkaAdminClient(bootstrap_servers=list(self.bootstrap)))
+
+    def topic(self, topic: str, partitions: int = 1, **configs: str) -> str:
+        name = self.name(topic)
+        configs = {key.replace("_", "."): value for key, value in configs.items()}
+        admin = self.admin
+        admin.create_topics({name: {"num_partitions": partitions, "configs": configs}})
+        admin.wait_for_topics([name])
+        return name
+
+    def producer(self, **options: Any) -> KafkaProducer:
+        return self._keep(KafkaProducer(bootstrap_servers=list(self.bootstrap), **options))
+
+    def fill(self, topic: str, values: list[bytes | None], partition: int = 0, **options: Any) -> None:
+        producer = self.producer(linger_ms=20, **options)
+        for value in values:
+            producer.send(topic, value, key=b"k", partition=partition)
+        producer.flush(30)
+
+    def outputs(self) -> dict[str, dict[str, str]]:
+        return output_settings(
+            compacted=[self.name("thresholds")],
+            kept=[self.name("drift")],
+            commits=self.name("commits"),
+            clock=self.name("clock"),
+        )
+
+    def transport(
+        self,
+        *,
+        security: Security | None = None,
+        bootstrap: tuple[str, ...] = (),
+        patience_ms: int = 20_000,
+        **options: Any,
+    ) -> Kafka:
+        connection = Connection(bootstrap or self.bootstrap, security or Security(), patience_ms=patience_ms)
+        options = {"commits": self.name("commits"), "clock": self.name("clock"), "outputs": self.outputs(), **options}
+        return self._keep(Kafka(connection, **options))
+
+    def _keep(self, client: Any) -> Any:
+        self._opened.append(client)
+        return client
+
+    def close(self) -> None:
+        for client in reversed(self._opened):
+            if isinstance(client, KafkaProducer):
+                client._sender.force_close()
+            client.close()
+
+
+@pytest.fixture
+def room(broker: Broker) -> Iterator[Room]:
+    one = Room((broker.bootstrap,))
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def new_room() -> Iterator[Callable[..., Room]]:
+    made: list[Room] = []
+
+    def make(*bootstrap: str) -> Room:
+        made.append(Room(bootstrap))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def commit() -> Callable[..., CommitRecord]:
+    def make(n: int, incarnation: str = "a", positions: Mapping[str, dict[int, int]] | None = None) -> CommitRecord:
+        return CommitRecord(
+            worker="w",
+            n=n,
+            lineage="1",
+            incarnation=incarnation,
+            T=n * 1000,
+            positions=dict(positions or {}),
+            topic_ids={},
+            digest=f"{n:032x}",
+        )
+
+    return make

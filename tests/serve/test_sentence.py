@@ -1,0 +1,83 @@
+import records
+
+from streameval.serve.series import Key
+from streameval.serve.snapshot import Snapshot
+
+KEY = Key("price-up", "0")
+NAMES = {"model": "price-up", "version": "0", "segment": "*"}
+
+
+def fold(pairs):
+    snapshot = Snapshot()
+    for topic, record in pairs:
+        snapshot.feed(topic, record)
+    return snapshot
+
+
+def test_a_model_without_metrics_waits_for_labels():
+    assert fold([]).state(KEY) == "waiting"
+    assert fold([]).sentence(KEY) == "price-up waits for its first matured labels: no metrics yet."
+
+
+def test_a_young_model_is_learning():
+    snapshot = fold(records.life(weeks=6, drifts=False)[:6])
+    assert snapshot.state(KEY) == "learning"
+    assert snapshot.sentence(KEY).startswith(
+        "price-up is learning what normal looks like (since 11 Jul 1996): cost per"
+    )
+
+
+def test_a_model_without_alarm_is_healthy_and_says_since_when():
+    snapshot = fold(records.life(drifts=False))
+    assert snapshot.state(KEY) == "healthy"
+    assert snapshot.sentence(KEY).endswith("No confirmed change since 26 Sep 1996.")
+
+
+def test_a_drifted_model_says_why_since_when_and_what_was_done():
+    said = fold(records.life(mended=False)).sentence(KEY)
+    assert "price-up drifted: the cost of decisions rose, since about 8 May 1997" in said
+    assert "confirmed 26 Jun 1997; diagnosis: concept drift" in said
+    assert "The threshold went from 0.41 to 0.36" in said
+    assert "recalibrated (platt, 17 Jul 1997)" in said
+    assert "retraining was asked for on 31 Jul 1997" in said
+
+
+def test_nothing_done_is_said_too():
+    said = fold([records.drift(NAMES, 51, "cost", "confirmed", "up")]).sentence(KEY)
+    assert said == (
+        "price-up drifted: the cost of decisions rose, since about 26 Jun 1997 (confirmed 26 Jun 1997; no diagnosis)."
+        " Nothing was changed since."
+    )
+
+
+def test_a_model_that_has_learnt_anew_is_healthy_and_remembers():
+    snapshot = fold(records.life())
+    assert snapshot.state(KEY) == "healthy"
+    assert "watches again since 25 Sep 1997, after the one confirmed change" in snapshot.sentence(KEY)
+
+
+def test_an_alarm_diagnosed_as_none_is_no_drift():
+    pairs = [
+        *records.life(drifts=False),
+        records.drift(NAMES, 120, "label", "confirmed", "up", change=118, diagnosis="none"),
+    ]
+    snapshot = fold(pairs)
+    assert snapshot.state(KEY) == "healthy"
+    assert "turned out to be none" in snapshot.sentence(KEY)
+
+
+def test_an_advisory_alarm_changes_no_state():
+    snapshot = fold([*records.life(drifts=False), records.drift(NAMES, 120, "ADWIN", "advisory", "up")])
+    assert snapshot.state(KEY) == "healthy"
+
+
+def test_the_whole_names_its_drifted_segments():
+    snapshot = fold(records.life(drifts=False) + records.life(segment="daytime=night", mended=False))
+    assert snapshot.sentence(KEY).endswith("Also drifted: daytime=night.")
+
+
+def test_a_retired_version_has_ended():
+    snapshot = fold(records.life())
+    snapshot.retire(KEY, 912_870_000_000)
+    assert snapshot.state(KEY) == "retired"
+    assert "has ended" in snapshot.sentence(KEY)
