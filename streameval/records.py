@@ -253,6 +253,10 @@ class Drift(Data, frozen=True, kw_only=True):
     before: Annotated[Interval | None, Meta(description="the watched mean in the reference")] = None
     after: Annotated[Interval | None, Meta(description="and since the change")] = None
     window: Annotated[Window | None, Meta(description="the step in which it fired")] = None
+    evidence: Annotated[
+        dict[str, Any] | None,
+        Meta(description="what it was read from: counts before and after by score bin, the path of the statistic"),
+    ] = None
 
 
 class Retrain(Data, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ Source: DESIGN "Time"; the idea of a watermark per input from Akidau et al., "Th
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from streameval.events.columns import Outcomes, Predictions
 
 DAY = 86_400_000
 """A jump of more than this beyond a partition's clock waits for the next event to confirm it (ms)."""
-NEVER = np.iinfo(np.int64).max // 4
+NEVER = 1 << 61
 """A time later than any event's (ms)."""
 BEGINNING = -NEVER
 """A time before any event's (ms)."""
@@ -31,10 +31,10 @@ Key = tuple[str, int]
 
 
 @dataclass(slots=True)
-class Admitted[C: (Predictions, Outcomes)]:
+class Admitted(Generic[Columns]):
     """What a partition's clock made of a batch: runs of events with their logical times, and the events refused."""
 
-    runs: list[tuple[C, np.ndarray]] = field(default_factory=list)
+    runs: list[tuple[Columns, np.ndarray]] = field(default_factory=list)
     """(columns, logical time i64[n]) in log order."""
     future: list[tuple[int, int, str]] = field(default_factory=list)
     """(offset, ts, detail) of events whose time was absurd."""
@@ -137,14 +137,14 @@ class PartitionClock:
                     admitted.future.append((int(held.offset[0]), early, detail))
             if clock > BEGINNING and ts > clock + DAY and not stamped[i]:
                 if start < i:
-                    self._run(columns.take(slice(start, i)), admitted)
-                self.held = columns.take(slice(i, i + 1))
+                    self._run(columns.take(np.arange(start, i)), admitted)
+                self.held = columns.take(np.arange(i, i + 1))
                 start = i + 1
             else:
                 peak = max(peak, ts)
                 clock = max(clock, peak - self.lateness)
         if start < n:
-            self._run(columns.take(slice(start, n)), admitted)
+            self._run(columns.take(np.arange(start, n)), admitted)
 
     def _run(self, columns: Columns, admitted: Admitted[Columns]) -> None:
         ts = columns.ts
@@ -269,6 +269,15 @@ class Clocks:
             if topic in self.outcomes:
                 np.minimum(best, clock.proof_times(x), out=best)
         return best
+
+    def forget(self, before: int) -> None:
+        """Drop what no cohort will ask about again: gaps that end at or before ``before``."""
+        for clock in self.partitions.values():
+            clock.forget_gaps(before)
+
+    def end(self) -> None:
+        """No more events will come: T goes beyond every time."""
+        self.now = NEVER
 
     def state(self) -> dict[str, Any]:
         """Plain values from which ``restore`` continues exactly."""

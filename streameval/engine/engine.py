@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streameval.engine.clock import BEGINNING, NEVER, Clocks, Mark
+from streameval.engine.clock import BEGINNING, Clocks, Mark
 from streameval.engine.model import ModelFold
 from streameval.engine.publisher import Publisher, Published
-from streameval.engine.rows import Output
+from streameval.engine.rows import Output, TooLate
 from streameval.events.columns import NO_MODEL, Batch, Outcomes, Predictions
 from streameval.events.contract import ModelSpec
 from streameval.events.decode import Decoder
-from streameval.events.mapping import Mapping
+from streameval.events.mapping import TopicMapping
 from streameval.events.rejected import Rejection, RejectionLedger
 
 if TYPE_CHECKING:
@@ -66,9 +66,7 @@ class Engine:
         self.specs = [
             ModelSpec(model.name, model.task, tuple(model.segments), tuple(model.kpis)) for model in config.models
         ]
-        mappings = [
-            Mapping(m.topic, m.event, m.model, dict(m.fields), dict(m.constants)) for m in config.mappings
-        ]
+        mappings = [TopicMapping(m.topic, m.event, m.model, m.fields, m.constants) for m in config.mappings]
         self.decoder = Decoder(self.specs, mappings)
         self.ledger = self._ledger()
         self.late = self._ledger()
@@ -125,7 +123,7 @@ class Engine:
         peaks = np.maximum.accumulate(np.concatenate(([BEGINNING], peaks - clock.lateness)))
         at = peaks[np.searchsorted(offsets, [rejection.offset for rejection in rejections])]
         times = np.maximum(at, before).tolist()
-        records = self.ledger.add(list(zip(rejections, times, strict=True)))
+        records = self.ledger.add(rejections, times)
         records += self.ledger.flush(topic, partition, clock.now)
         return self._rejected(records)
 
@@ -192,29 +190,28 @@ class Engine:
         return published + self._rejected(self.ledger.flush_all()) + self._rejected(self.late.flush_all())
 
     def _act(self, now: int) -> list[Published]:
-        outputs: list[tuple[int, int, str, Output]] = []
+        outputs: list[tuple[int, int, str, Output | TooLate]] = []
         for order, (name, fold) in enumerate(self.models.items()):
             outputs += [(output.at, order, name, output) for output in fold.advance(now, self.clocks)]
         if len(self.models) > 1:
             outputs.sort(key=lambda item: item[:2])
         published: list[Published] = []
         for at, _, name, output in outputs:
-            if output.topic == "rejected":
-                published += self._rejected(self.late.add([(self._too_late(name, output), at)]))
+            if isinstance(output, TooLate):
+                published += self._rejected(self.late.add([self._too_late(name, output)], [at]))
             else:
                 published.append(self.publisher.publish(name, output))
-        self.clocks.forget(min((fold.join.frontier for fold in self.models.values()), default=NEVER))
-        return published
+        # A cohort that waits for proof asks about times that lie at most give_up back.
+        self.clocks.forget(now - max(model.labels.give_up for model in self.config.models))
+        return published + self._rejected(self.late.flush_all(now))
 
-    def _too_late(self, model: str, output: Output) -> Rejection:
-        late = output.data
-        assert late is not None
-        topic, partition = self.prediction_topics[late["part"] // PARTITIONS], late["part"] % PARTITIONS
+    def _too_late(self, model: str, late: TooLate) -> Rejection:
+        topic, partition = self.prediction_topics[late.part // PARTITIONS], late.part % PARTITIONS
         detail = (
-            f"the prediction came {(output.at - late['ts']) / 1000:.0f} s behind its partition's clock, when its interval had matured; "
-            f"raise lateness.predictions if such delays are normal (model {model})"
+            f"ts lies {(late.at - late.ts) / 1000:.0f} s behind its partition's clock and the interval had matured; raise "
+            f"lateness.predictions if such delays are normal (model {model})"
         )
-        return Rejection(topic, partition, late["offset"], "late", detail, None, late["ts"])
+        return Rejection(topic, partition, late.offset, "late", detail, None, late.ts)
 
     def _rejected(self, records: list[dict[str, Any]]) -> list[Published]:
         return [self.publisher.rejected(record) for record in records]

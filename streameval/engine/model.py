@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streameval.engine.cell import Cell, Correction, Output, Rows
+from streameval.engine.cell import Cell
 from streameval.engine.clock import NEVER, Clocks
 from streameval.engine.fresh import FreshScores
-from streameval.engine.kinds import ABSENT, VALUES, VERSIONS, Kinds
+from streameval.engine.kinds import ABSENT, VERSIONS, Kinds
+from streameval.engine.rows import Output, Rows, TooLate
+from streameval.engine.window import Correction
 from streameval.evidence.binary import BinaryEvidence
 from streameval.join import Amendments, Cohorts, Join
 
 if TYPE_CHECKING:
-    from streameval.config import ModelConfig
+    from streameval.config import Model
 
 CellKey = tuple[int, int, int]
 """(version's place, segment name's place or -1 for the whole, value's place or 0)."""
@@ -41,7 +43,7 @@ class ModelFold:
         Length of a cohort (ms).
     """
 
-    def __init__(self, config: ModelConfig, interval: int) -> None:
+    def __init__(self, config: Model, interval: int) -> None:
         self.config = config
         self.interval = interval
         self.names = tuple(config.segments)
@@ -68,6 +70,7 @@ class ModelFold:
     def put(
         self,
         part: int,
+        offset: np.ndarray,
         ts: np.ndarray,
         lt: np.ndarray,
         id_hash: np.ndarray,
@@ -78,7 +81,7 @@ class ModelFold:
         """Predictions of one partition, in log order; ``kind`` i32[n] indexes ``kinds`` (version, segment values)."""
         codes = np.array([self.kinds.intern(raw) for raw in kinds], dtype=np.int32)
         identities = np.array([self.kinds.identity(version) for version, _ in kinds], dtype=np.int16)
-        self.join.put(part, ts, lt, id_hash, score, codes[kind], identities[kind])
+        self.join.put(part, ts, lt, id_hash, score, codes[kind], identities[kind], offset)
 
     def match(
         self,
@@ -95,9 +98,9 @@ class ModelFold:
 
     # -- acts ----------------------------------------------------------------------------------------------------------
 
-    def advance(self, now: int, proof: Clocks) -> list[Output]:
+    def advance(self, now: int, proof: Clocks) -> list[Output | TooLate]:
         """Take every act whose logical time is < ``now``; outputs in order of logical time."""
-        outputs: list[Output] = []
+        outputs: list[Output | TooLate] = []
         while True:
             retirement = self._next_retirement()
             outputs += self._until(min(now, retirement + 1), proof)
@@ -106,13 +109,14 @@ class ModelFold:
             if self._next_retirement() == retirement:
                 outputs += self._retire(retirement)
 
-    def _until(self, now: int, proof: Clocks) -> list[Output]:
+    def _until(self, now: int, proof: Clocks) -> list[Output | TooLate]:
         acts = self.join.advance(now, proof)
-        outputs = self._close(acts.closed)
-        outputs += [
-            Output(int(at), "rejected", None, None, {"part": int(part), "ts": int(ts), "kind": int(kind)})
-            for at, part, ts, kind in zip(acts.late.at, acts.late.part, acts.late.ts, acts.late.kind, strict=True)
+        late = acts.late
+        outputs: list[Output | TooLate] = [
+            TooLate(int(at), int(part), int(offset), int(ts))
+            for at, part, offset, ts in zip(late.at, late.part, late.offset, late.ts, strict=True)
         ]
+        outputs += self._close(acts.closed)
         steps = self._mature(acts.matured, now)
         steps.sort(key=lambda step: (step[0], step[1]))
         corrections = self._corrections(acts.amended)
@@ -155,8 +159,9 @@ class ModelFold:
         steps: list[tuple[int, CellKey, Rows]] = []
         if len(matured.start):
             self._distribute(matured, steps, now)
-        for key, cell in self.cells.items():
-            steps += [(at, key, rows) for at, rows in cell.plan(None, now)]
+        if min((cell.steps.deadline for cell in self.cells.values()), default=NEVER) < now:
+            for key, cell in self.cells.items():
+                steps += [(at, key, rows) for at, rows in cell.plan(None, now)]
         return steps
 
     def _distribute(self, matured: Cohorts, steps: list[tuple[int, CellKey, Rows]], now: int) -> None:
@@ -203,7 +208,7 @@ class ModelFold:
         if cell is None:
             place, name, value = key
             segment = "*" if name < 0 else f"{self.names[name]}={self.kinds.value(name, value)}"
-            cell = Cell(self.config, self.kinds.version(place), segment)
+            cell = Cell(self.config, self.kinds.version(place), segment, self.interval)
             self.cells[key] = cell
             self.cells = dict(sorted(self.cells.items()))
         return cell
@@ -216,7 +221,7 @@ class ModelFold:
     def _corrections(self, amended: Amendments) -> list[tuple[int, CellKey, Correction]]:
         corrections: list[tuple[int, CellKey, Correction]] = []
         for i in range(len(amended.at)):
-            cohort = int(amended.cohort[i])
+            cohort = int(amended.start[i])
             if self.counted_from is None or cohort < self.counted_from:
                 continue
             row = slice(i, i + 1)

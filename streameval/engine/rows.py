@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from streameval.records import Data
+
 from streameval.evidence.binary import BinaryEvidence
 
 if TYPE_CHECKING:
@@ -15,13 +17,24 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Output:
-    """One decided output before it has an id: logical time (ms), topic, version and segment of its key, data (None: tombstone)."""
+    """One decided output before it has an id: logical time (ms), key of its topic in the configuration, version and segment
+    of its key, data (None: a tombstone)."""
 
     at: int
     topic: str
     version: str
     segment: str
-    data: dict[str, Any] | None
+    data: Data | None
+
+
+@dataclass(slots=True)
+class TooLate:
+    """A prediction that came when its cohort had matured: logical time, place, event time (ms)."""
+
+    at: int
+    part: int
+    offset: int
+    ts: int
 
 
 @dataclass(slots=True)

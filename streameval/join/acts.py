@@ -97,13 +97,14 @@ class Amendments:
 class Late:
     """Predictions that came after their cohort had matured, by (at, part, order read).
 
-    `at` int64[n] logical time, `part` int32[n], `ts` int64[n] ms, `kind` int32[n].
+    `at` int64[n] logical time, `part` int32[n], `ts` int64[n] ms, `kind` int32[n], `offset` int64[n] in the log.
     """
 
     at: NDArray[np.int64] = _column(np.int64)
     part: NDArray[np.int32] = _column(np.int32)
     ts: NDArray[np.int64] = _column(np.int64)
     kind: NDArray[np.int32] = _column(np.int32)
+    offset: NDArray[np.int64] = _column(np.int64)
 
     def __len__(self) -> int:
         return len(self.at)

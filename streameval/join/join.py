@@ -162,7 +162,7 @@ class Join:
         self.stalled_since: int | None = None
         self.taken = self.duplicates = self.duplicates_differing = self.matched = self.amended = 0
         self.repeated = self.late = self.unlabelled = self.expired = 0
-        self._predictions = Pending(_predictions(0, [], [], [], [], [], []))
+        self._predictions = Pending(_predictions(0, [], [], [], [], [], [], []))
         self._outcomes = Pending(self._outcome_columns(0, [], [], [], [], {}))
         self._rows = Rows(interval, self.kpis)
         self._recent = Recent(early, len(self.kpis))
@@ -188,14 +188,17 @@ class Join:
         """Bytes of all columns held."""
         return self._rows.nbytes + self._recent.nbytes + self._predictions.nbytes + self._outcomes.nbytes
 
-    def put(self, part: int, ts: Any, lt: Any, id_hash: Any, score: Any, kind: Any, version: Any) -> None:
+    def put(
+        self, part: int, ts: Any, lt: Any, id_hash: Any, score: Any, kind: Any, version: Any, offset: Any = None
+    ) -> None:
         """Take predictions of one partition, in offset order.
 
         Args: `part` small int, ordered like (topic, partition); arrays [n]: `ts`, `lt` int64 ms (lt >= ts, lt >= T),
-        `id_hash` uint64, `score` float64, `kind` int32 (code of version and segments), `version` int16 (its code).
+        `id_hash` uint64, `score` float64, `kind` int32 (code of version and segments), `version` int16 (its code),
+        `offset` int64 in the log (told of those that are late; 0 where not given).
         Raises InvariantError for a logical time that T has passed.
         """
-        self._queue(self._predictions, _predictions(part, ts, lt, id_hash, score, kind, version))
+        self._queue(self._predictions, _predictions(part, ts, lt, id_hash, score, kind, version, offset))
 
     def match(self, part: int, ts: Any, lt: Any, id_hash: Any, label: Any, kpis: dict[str, Any]) -> None:
         """Take outcomes of one partition, in offset order.
@@ -511,7 +514,8 @@ class Join:
         which = np.flatnonzero(late)
         which = which[np.lexsort((read[which], p["part"][which], p["lt"][which]))]
         self.late += len(which)
-        return Late(p["lt"][which], p["part"][which].astype(np.int32), p["ts"][which], p["kind"][which])
+        part = p["part"][which].astype(np.int32)
+        return Late(p["lt"][which], part, p["ts"][which], p["kind"][which], p["offset"][which])
 
     def _without(self, pairs: _Pairs, accepted: NDArray[np.bool_]) -> _Pairs:
         """Leave out the pairs of new rows that were not accepted; the others' rows become positions in the new run."""
@@ -696,7 +700,9 @@ class Join:
         return join
 
 
-def _predictions(part: int, ts: Any, lt: Any, id_hash: Any, score: Any, kind: Any, version: Any) -> Columns:
+def _predictions(
+    part: int, ts: Any, lt: Any, id_hash: Any, score: Any, kind: Any, version: Any, offset: Any
+) -> Columns:
     columns: Columns = {
         "lt": np.array(lt, np.int64),
         "ts": np.array(ts, np.int64),
@@ -706,6 +712,7 @@ def _predictions(part: int, ts: Any, lt: Any, id_hash: Any, score: Any, kind: An
         "version": np.array(version, np.int16),
     }
     columns["part"] = np.full(len(columns["lt"]), part, np.uint16)
+    columns["offset"] = np.zeros(len(columns["lt"]), np.int64) if offset is None else np.array(offset, np.int64)
     return columns
 
 

@@ -1,0 +1,352 @@
+"""One cell (model, version, segment): what a step does with the rows that have matured.
+
+A step takes its rows as evidence and in this order: window, calibration, monitors, threshold, retraining, metrics.
+
+Invariant: a function of the cell's earlier steps, of the step's rows, of the corrections before it and, for a segment, of
+the whole's threshold and map; all times are logical.
+
+Source: DESIGN "The way of an event" and "Time"; METHODS sections 1 to 5b.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from streameval import records
+from streameval.decide.gate import Gate, Move
+from streameval.decide.objectives import objective_of
+from streameval.decide.retraining import Retrain, RetrainingPolicy
+from streameval.detect.alarm import Alarm
+from streameval.detect.label_counts import LabelCounts
+from streameval.detect.life import Watch
+from streameval.detect.reference import Reference
+from streameval.engine.clock import BEGINNING
+from streameval.engine.fresh import FreshScores
+from streameval.engine.rows import Output, Rows
+from streameval.engine.steps import Steps
+from streameval.engine.window import Block, Window
+from streameval.evaluate.calibration.champion import CalibrationMap, Champion, Measures
+from streameval.evaluate.calibration_error import calibration_error, reliability
+from streameval.evaluate.estimate import Estimate
+from streameval.evaluate.metrics import binary_metrics, confusion
+from streameval.evaluate.mixture import MixtureReference
+from streameval.evaluate.prevalence import windowed
+from streameval.evaluate.river_metrics import river_metrics
+from streameval.evidence.binary import BinaryEvidence
+
+if TYPE_CHECKING:
+    from streameval.config import Model
+
+WHOLE = "*"
+"""The segment of all predictions."""
+MAP_MOVED = 0.01
+"""A map is published again when it has moved by more than this somewhere (probability)."""
+
+
+class Cell:
+    """The state of one cell.
+
+    Parameters
+    ----------
+    config
+        The model's configuration.
+    version, segment
+        Whose cell it is.
+    interval
+        Length of a cohort (ms).
+    """
+
+    def __init__(self, config: Model, version: str, segment: str, interval: int) -> None:
+        self.config = config
+        self.version = version
+        self.segment = segment
+        self.interval = interval
+        self.scales = {name: kpi.scale for name, kpi in config.kpis.items()}
+        objective = config.objective
+        self.costs = (objective.fp, objective.fn) if objective.kind == "cost" else None
+        self.steps = Steps(config.evaluate.events, config.evaluate.every)
+        self.window = Window(config.evaluate.window, config.thresholds.positives)
+        gate = config.thresholds
+        self.gate = Gate(
+            objective_of(objective, self.scales), gate.z, gate.min_gain, gate.positives, gate.cooldown, gate.max_step
+        )
+        self.own_threshold = config.threshold if segment == WHOLE else None
+        self.since_move = 0
+        self.watch = Watch(
+            config.reference.events,
+            config.reference.positives,
+            config.drift.promise,
+            segments=1 + len(config.segments),
+            costs=self.costs or (1.0, 1.0),
+            sign_weight_above=config.drift.sign_weight_above,
+            advisory=tuple(config.drift.advisory),
+        )
+        self.champion = Champion(config.calibration.half_life) if segment == WHOLE else None
+        self.published_map: CalibrationMap | None = None
+        self.published_at = BEGINNING
+        self.retraining = RetrainingPolicy(
+            self.costs or (1.0, 1.0), config.retraining.margin, config.retraining.cooldown
+        )
+        self.harm: Alarm | None = None
+        self.mixture: tuple[Reference, MixtureReference | None] | None = None
+
+    # -- the life of a cell --------------------------------------------------------------------------------------------
+
+    def begin(self, at: int) -> Output:
+        """The first record of a version: the threshold in force from the start."""
+        return self._threshold_record(at, self.config.threshold, None, "initial", None, None)
+
+    def end(self, at: int) -> list[Output]:
+        """Tombstones for what was published under the cell's key in compacted topics."""
+        outputs = []
+        if self.own_threshold is not None:
+            outputs.append(Output(at, "thresholds", self.version, self.segment, None))
+        if self.published_map is not None:
+            outputs.append(Output(at, "calibration", self.version, self.segment, None))
+        return outputs
+
+    def threshold(self, whole: Cell) -> float:
+        """The threshold in force: the cell's own, else the whole's."""
+        own = self.own_threshold if self.own_threshold is not None else whole.own_threshold
+        assert own is not None
+        return own
+
+    def plan(self, rows: Rows | None, now: int) -> list[tuple[int, Rows]]:
+        """The steps before ``now`` that these rows, or the cell's deadline, bring."""
+        return self.steps.plan(rows, now)
+
+    # -- a step --------------------------------------------------------------------------------------------------------
+
+    def step(self, at: int, rows: Rows, whole: Cell, fresh: FreshScores | None) -> list[Output]:
+        """Evaluate, detect, decide on the rows of one step; the outputs in order."""
+        start, end = int(rows.cohort[0]), int(rows.cohort[-1]) + self.interval
+        block = self.window.push(Block(start, int(rows.cohort[-1]), rows.evidence(self.config)))
+        evidence = block.evidence
+        if evidence.events == 0:
+            return []
+        self.since_move += evidence.events
+        threshold = self.threshold(whole)
+        outputs = self._calibrate(at, evidence)
+        alarms = self.watch.step(evidence, start, end, threshold)
+        outputs += [self._drift_record(at, alarm, start, end, evidence.events) for alarm in alarms]
+        for alarm in alarms:
+            if alarm.tier == "confirmed":
+                self.harm = alarm
+                self.window.cut(alarm.change_at)
+        window: BinaryEvidence | None = None
+        if self.since_move >= self.config.thresholds.cooldown:
+            window = self.window.evidence()
+            move = self.gate.propose(window, threshold, self.since_move)
+            if move is not None:
+                outputs.append(self._move(at, move, whole, fresh))
+        if self.harm is not None:
+            outputs += self._consider_retraining(at, whole)
+        due = at - self.published_at >= self.config.evaluate.publish_every
+        if due or any(alarm.tier == "confirmed" for alarm in alarms):
+            self.published_at = at
+            window = window if window is not None else self.window.evidence()
+            outputs.append(self._metrics_record(at, window, whole, fresh))
+        return outputs
+
+    def _calibrate(self, at: int, evidence: BinaryEvidence) -> list[Output]:
+        if self.champion is None:
+            return []
+        switch = self.champion.step(evidence)
+        current = self.champion.map
+        known = self.published_map
+        if switch is None and known is not None and (known.method == current.method and not _moved(known, current)):
+            return []
+        measures = self.champion.measures()
+        before = measures.get(switch.previous if switch else known.method if known else current.method)
+        self.published_map = current
+        data = records.Calibration(
+            model=self.config.name,
+            version=self.version,
+            segment=self.segment,
+            method=current.method,
+            knots=records.Knots(current.x.tolist(), current.y.tolist()),
+            before=_losses(before),
+            after=_losses(measures.get(current.method)),
+            window=self._window(),
+        )
+        return [Output(at, "calibration", self.version, self.segment, data)]
+
+    def _move(self, at: int, move: Move, whole: Cell, fresh: FreshScores | None) -> Output:
+        self.own_threshold = move.threshold
+        self.since_move = 0
+        gain = records.Interval(move.expected_gain.value, move.expected_gain.low, move.expected_gain.high)
+        prevalence = self._prevalence(at, self.window.evidence(), fresh)
+        self.watch.epoch(move.threshold, at)
+        return self._threshold_record(at, move.threshold, move.previous, move.reason, gain, prevalence, whole)
+
+    def _consider_retraining(self, at: int, whole: Cell) -> list[Output]:
+        assert self.harm is not None
+        before, after = self.watch.before, self.watch.after
+        if before is None or after is None:
+            return []
+        asked = self.retraining.consider(self.harm, before, after, self.threshold(whole), at)
+        if asked == "wait":
+            return []
+        alarm, self.harm = self.harm, None
+        if asked is None:
+            return []
+        return [self._retrain_record(at, asked, alarm, after)]
+
+    # -- records -------------------------------------------------------------------------------------------------------
+
+    def _window(self) -> records.Window | None:
+        blocks = self.window.blocks
+        if not blocks:
+            return None
+        return records.Window.of(blocks[0].first, blocks[-1].last + self.interval, self.window.total.events)
+
+    def _threshold_record(
+        self,
+        at: int,
+        threshold: float,
+        previous: float | None,
+        reason: str,
+        gain: records.Interval | None,
+        prevalence: records.Prevalence | None,
+        whole: Cell | None = None,
+    ) -> Output:
+        map_in_force = (whole or self).published_map
+        calibrated = None if map_in_force is None else float(map_in_force.predict_many(np.array([threshold]))[0])
+        data = records.Threshold(
+            model=self.config.name,
+            version=self.version,
+            segment=self.segment,
+            threshold=min(threshold, 1.0),
+            threshold_calibrated=calibrated,
+            previous=None if previous is None else min(previous, 1.0),
+            objective=self.config.objective.model_dump(mode="json"),
+            expected_gain=gain,
+            reason=reason,
+            prevalence=prevalence,
+            calibration=None if map_in_force is None else map_in_force.method,
+            window=self._window(),
+        )
+        return Output(at, "thresholds", self.version, self.segment, data)
+
+    def _drift_record(self, at: int, alarm: Alarm, start: int, end: int, events: int) -> Output:
+        confirmed = alarm.tier == "confirmed"
+        data = records.Drift(
+            model=self.config.name,
+            version=self.version,
+            segment=self.segment,
+            monitor=alarm.monitor,
+            tier=alarm.tier,
+            statistic=alarm.statistic,
+            direction=alarm.direction,
+            change_at=records.rfc3339(alarm.change_at),
+            diagnosis=records.Diagnosis(state="undiagnosed") if confirmed else None,
+            bound=alarm.detail.get("threshold"),
+            detector="e_sr" if confirmed else alarm.monitor,
+            before=records.Interval(alarm.detail["mean_before"]),
+            after=records.Interval(alarm.detail["mean_after"]),
+            window=records.Window.of(start, end, events),
+            evidence=alarm.detail if confirmed else None,
+        )
+        return Output(at, "drift", self.version, self.segment, data)
+
+    def _retrain_record(self, at: int, asked: Retrain, alarm: Alarm, after: LabelCounts) -> Output:
+        data = records.Retrain(
+            model=self.config.name,
+            version=self.version,
+            segment=self.segment,
+            reason=asked.reason,
+            diagnosis=records.Diagnosis(state="undiagnosed"),
+            window=records.Window.of(asked.change_at, max(alarm.at, self.window.blocks[-1].last + self.interval), after.events),
+            priority=asked.priority,
+        )
+        return Output(at, "retrain", self.version, self.segment, data)
+
+    def _metrics_record(self, at: int, window: BinaryEvidence, whole: Cell, fresh: FreshScores | None) -> Output:
+        threshold = self.threshold(whole)
+        estimates: dict[str, Estimate] = binary_metrics(window, threshold, self.costs, self.scales)
+        error = calibration_error(window)
+        if error is not None:
+            estimates["calibration_error"] = error
+        metrics = {name: records.Interval(e.value, e.low, e.high) for name, e in estimates.items()}
+        for name, value in river_metrics(window, threshold, self.config.evaluate.river).items():
+            metrics[name] = records.Interval(value)
+        at_threshold = confusion(window, threshold)
+        span = self._window()
+        assert span is not None
+        data = records.Metrics(
+            model=self.config.name,
+            version=self.version,
+            segment=self.segment,
+            window=span,
+            metrics=metrics,
+            prevalence=self._prevalence(at, window, fresh),
+            threshold=min(threshold, 1.0),
+            confusion=records.Confusion(*at_threshold),
+            reliability=[records.ReliabilityPoint(**point) for point in reliability(window)],
+            phase=self.watch.phase,
+            detectable=self.watch.smallest_detectable_ratio,
+        )
+        return Output(at, "metrics", self.version, self.segment, data)
+
+    def _prevalence(self, at: int, window: BinaryEvidence, fresh: FreshScores | None) -> records.Prevalence:
+        labelled = windowed(window)
+        free = None
+        reference = self.watch.reference
+        if self.segment == WHOLE and fresh is not None and reference is not None:
+            if self.mixture is None or self.mixture[0] is not reference:
+                self.mixture = (reference, _mixture(reference.counts))
+            mixture = self.mixture[1]
+            free = None if mixture is None else mixture.prevalence(fresh.histogram(at))
+        return records.Prevalence(_interval(labelled), _interval(free))
+
+    # -- state ---------------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Plain values from which ``restore`` continues exactly."""
+        harm, known = self.harm, self.published_map
+        return {
+            "steps": self.steps.state(),
+            "window": self.window.state(),
+            "own_threshold": self.own_threshold,
+            "since_move": self.since_move,
+            "watch": self.watch.state(),
+            "champion": None if self.champion is None else self.champion.state(),
+            "published_map": None if known is None else [known.method, known.x, known.y],
+            "published_at": self.published_at,
+            "retraining": self.retraining.state(),
+            "harm": None if harm is None else {name: getattr(harm, name) for name in Alarm.__slots__},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from ``state``."""
+        self.steps.restore(state["steps"])
+        self.window.restore(state["window"])
+        self.own_threshold, self.since_move = state["own_threshold"], state["since_move"]
+        self.watch = Watch.restore(state["watch"])
+        if self.champion is not None:
+            self.champion = Champion.restore(state["champion"])
+        known = state["published_map"]
+        self.published_map = None if known is None else CalibrationMap(*known)
+        self.published_at = state["published_at"]
+        self.retraining.resume(state["retraining"])
+        self.harm = None if state["harm"] is None else Alarm(**state["harm"])
+
+
+def _moved(old: CalibrationMap, new: CalibrationMap) -> bool:
+    x = np.union1d(old.x, new.x)
+    return bool(np.abs(old.predict_many(x) - new.predict_many(x)).max() > MAP_MOVED)
+
+
+def _losses(measures: Measures | None) -> records.Losses | None:
+    return None if measures is None else records.Losses(measures.log_loss, measures.brier)
+
+
+def _interval(estimate: Estimate | None) -> records.Interval | None:
+    return None if estimate is None else records.Interval(*estimate)
+
+
+def _mixture(counts: LabelCounts) -> MixtureReference | None:
+    reference = BinaryEvidence(counts.bins, counts.counts, np.zeros_like(counts.counts))
+    return MixtureReference(reference) if reference.positives and reference.negatives else None
