@@ -5,7 +5,7 @@ times are RFC 3339 UTC with milliseconds, and the id is a hash of lineage, type,
 a public surface (people script against them): fields are added, never renamed or removed. The same bytes stand in a
 topic, in a logdir's line and, for drift, thresholds and retrain, in the log.
 
-Source: CloudEvents 1.0, JSON format, structured mode; its extension ``sequence`` (a string that sorts as text).
+Source: CloudEvents 1.0, JSON format, structured mode. ``sequence`` is an Integer attribute, so that scripts can count with it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,6 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_MS: Final = -62_135_596_800_000  # year 1
 _LAST_MS: Final = 253_402_300_799_999  # year 9999
 _DIGITS: Final = 9
-_SEQUENCE_WIDTH: Final = 16
 
 Time = Annotated[str, Meta(description="RFC 3339, UTC, milliseconds", extra_json_schema={"format": "date-time"})]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -369,7 +368,7 @@ class CloudEvent(Struct, frozen=True, kw_only=True):
     type: str
     subject: Annotated[str, Meta(description="the key: model/version/segment, each part percent-encoded")]
     time: Annotated[Time, Meta(description="logical time of the decision")]
-    sequence: Annotated[str, Meta(pattern="^[0-9]{16,}$", description="counts the records of a subject, without gaps")]
+    sequence: Annotated[int, Meta(ge=0, description="counts the records of a type and subject from 0, without gaps")]
     datacontenttype: Literal["application/json"] = "application/json"
     data: Any
 
@@ -425,8 +424,7 @@ def cloudevent(data: Data, *, worker: str, lineage: str, key: str, sequence: int
         raise InvariantError(
             f"a record has not its declared shape: {error}", where=f"{data.TYPE} of {key}", cure="please report this"
         ) from error
-    number = f"{sequence:0{_SEQUENCE_WIDTH}d}"
-    identity = f"{lineage}\x1f{data.TYPE}\x1f{key}\x1f{number}"
+    identity = f"{lineage}\x1f{data.TYPE}\x1f{key}\x1f{sequence}"
     return _ENCODER.encode(
         CloudEvent(
             id=xxhash.xxh3_128_hexdigest(identity.encode()),
@@ -434,7 +432,7 @@ def cloudevent(data: Data, *, worker: str, lineage: str, key: str, sequence: int
             type=data.TYPE,
             subject=key,
             time=rfc3339(time),
-            sequence=number,
+            sequence=sequence,
             data=checked,
         )
     )

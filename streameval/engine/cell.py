@@ -107,6 +107,11 @@ class Cell:
             outputs.append(Output(at, "calibration", self.version, self.segment, None))
         return outputs
 
+    def inherit(self, old: Cell) -> None:
+        """Keep what is in force with subscribers; all that was learnt is left behind."""
+        self.own_threshold, self.published_map, self.published_at = old.own_threshold, old.published_map, old.published_at
+        self.steps = old.steps
+
     def threshold(self, whole: Cell) -> float:
         """The threshold in force: the cell's own, else the whole's."""
         own = self.own_threshold if self.own_threshold is not None else whole.own_threshold

@@ -288,5 +288,7 @@ class Clocks:
         """Continue from ``state``."""
         self.now = state["now"]
         for topic, partition, clock in state["partitions"]:
+            if topic not in self.lateness:
+                continue  # no longer read
             columns = Outcomes if topic in self.outcomes else Predictions
             self.add(topic, partition, empty=False).restore(clock, columns)

@@ -13,10 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import xxhash
 
+from streameval.config import Config, Model
+from streameval.config.change import Change, changes, digest, facts
+
+from streameval.errors import ConfigChangeError, StateVersionError
 from streameval.engine.clock import BEGINNING, Clocks, Mark
 from streameval.engine.model import ModelFold
 from streameval.engine.publisher import Publisher, Published
@@ -26,10 +31,10 @@ from streameval.events.contract import ModelSpec
 from streameval.events.decode import Decoder
 from streameval.events.mapping import TopicMapping
 from streameval.events.rejected import Rejection, RejectionLedger
+from streameval.join import Join
 
-if TYPE_CHECKING:
-    from streameval.config import Config
-
+SCHEMA = 1
+"""Version of the engine's state."""
 PARTITIONS = 1 << 10
 """Partitions a topic may have: (topic, partition) is one small number in a row."""
 
@@ -40,7 +45,6 @@ class Counts:
 
     predictions: int = 0
     outcomes: int = 0
-    tombstones: int = 0
 
 
 class Engine:
@@ -72,6 +76,7 @@ class Engine:
         self.late = self._ledger()
         self.publisher = Publisher(config, lineage)
         self.counts = Counts()
+        self.changed: list[str] = []
 
     def _ledger(self) -> RejectionLedger:
         rejected = self.config.rejected
@@ -222,32 +227,91 @@ class Engine:
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
-    def export(self, known: set[str]) -> tuple[dict[str, Any], dict[str, bytes | np.ndarray]]:
-        """State, and the blobs of retained rows that are not in ``known``; ``state["blobs"]`` names all that it needs."""
-        blobs: dict[str, bytes | np.ndarray] = {}
+    def export(self, known: set[str]) -> tuple[dict[str, Any], dict[str, np.ndarray | None]]:
+        """State, and all blobs of retained rows that it needs: None for those in ``known``, which are stored already."""
+        blobs: dict[str, np.ndarray | None] = {}
         models: dict[str, Any] = {}
         for name, fold in self.models.items():
-            prefix = f"{len(models)}-"
-            join, new = fold.join.export({blob.removeprefix(prefix) for blob in known if blob.startswith(prefix)})
-            blobs |= {prefix + blob: data for blob, data in new.items()}
-            models[name] = {"fold": fold.state(), "join": join, "prefix": prefix}
+            prefix = f"{xxhash.xxh3_64_hexdigest(name.encode())}-"
+            own = {blob.removeprefix(prefix) for blob in known if blob.startswith(prefix)}
+            join, new = fold.join.export(own)
+            blobs |= {prefix + blob: new.get(blob) for blob in Join.blobs_of(join)}
+            models[name] = {"config": facts(fold.config), "fold": fold.state(), "join": join, "prefix": prefix}
         state = {
+            "schema": SCHEMA,
+            "config": facts(self.config),
             "clocks": self.clocks.state(),
             "models": models,
             "ledger": self.ledger.state(),
             "late": self.late.state(),
             "publisher": self.publisher.state(),
-            "counts": [self.counts.predictions, self.counts.outcomes, self.counts.tombstones],
+            "counts": [self.counts.predictions, self.counts.outcomes],
         }
         return state, blobs
 
-    def restore(self, state: dict[str, Any], load: Callable[[str], np.ndarray]) -> None:
-        """Continue from an exported state; ``load`` reads a blob by its name."""
+    def restore(self, state: dict[str, Any], load: Callable[[str], np.ndarray]) -> list[Published]:
+        """Continue from an exported state under the present configuration; ``load`` reads a blob by its name.
+
+        What changed in the configuration takes effect here, at T; the records that say so are returned.
+
+        Raises
+        ------
+        StateVersionError
+            The state was written by another release.
+        ConfigChangeError
+            A change is refused.
+        """
+        if state["schema"] != SCHEMA:
+            raise StateVersionError(
+                f"the state has schema {state['schema']}, this release reads {SCHEMA}",
+                where="engine",
+                cure="run the release that wrote it, or start with --fresh",
+            )
+        changed = changes(state["config"], self.config)
+        _refuse(changed, "the configuration")
         self.clocks.restore(state["clocks"])
-        for name, saved in state["models"].items():
-            prefix = saved["prefix"]
-            self.models[name].restore(saved["fold"], saved["join"], lambda blob, prefix=prefix: load(prefix + blob))
         self.ledger.restore(state["ledger"])
         self.late.restore(state["late"])
         self.publisher.restore(state["publisher"])
         self.counts = Counts(*state["counts"])
+        published: list[Published] = []
+        for name, saved in state["models"].items():
+            fold = self.models.get(name)
+            if fold is None:
+                published += self._removed(name, saved, load)
+                changed.append(Change(f"models.{name}", "configured", None, "live"))
+                continue
+            own = changes(saved["config"], fold.config)
+            _refuse(own, f"model {name}")
+            changed += own
+            if any(change.path.split(".")[0] in ("segments", "kpis") for change in own):
+                continue
+            self._resume(fold, saved, load)
+            if any(change.effect == "restarts" for change in own):
+                fold.relearn()
+        changed += [
+            Change(f"models.{name}", None, "configured", "live") for name in self.models if name not in state["models"]
+        ]
+        if changed:
+            self.changed = [str(change) for change in changed]
+            published.append(self.publisher.configuration(self.now, digest(self.config), self.changed))
+        return published
+
+    def _resume(self, fold: ModelFold, saved: dict[str, Any], load: Callable[[str], np.ndarray]) -> None:
+        prefix = saved["prefix"]
+        fold.restore(saved["fold"], saved["join"], lambda blob: load(prefix + blob))
+
+    def _removed(self, name: str, saved: dict[str, Any], load: Callable[[str], np.ndarray]) -> list[Published]:
+        fold = ModelFold(Model.model_validate(saved["config"]), self.config.interval)
+        self._resume(fold, saved, load)
+        return [self.publisher.publish(name, output) for output in fold.end(self.now)]
+
+
+def _refuse(changed: list[Change], where: str) -> None:
+    refused = [change for change in changed if change.effect == "refused"]
+    if refused:
+        raise ConfigChangeError(
+            f"the kept state does not allow this change: {'; '.join(map(str, refused))}",
+            where=where,
+            cure=refused[0].restarts or "undo the change, or use another state directory and worker name",
+        )

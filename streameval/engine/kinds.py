@@ -80,7 +80,7 @@ class Kinds:
         code = self.identities.get(version)
         if code is None:
             if len(self.identities) >= IDENTITIES:
-                return IDENTITIES + xxhash.xxh3_64_intdigest(version) % (np.iinfo(np.int16).max - IDENTITIES)
+                return IDENTITIES + xxhash.xxh3_64_intdigest(version.encode()) % (np.iinfo(np.int16).max - IDENTITIES)
             code = self.identities[version] = len(self.identities)
         return code
 

@@ -100,6 +100,9 @@ class ModelFold:
 
     def advance(self, now: int, proof: Clocks) -> list[Output | TooLate]:
         """Take every act whose logical time is < ``now``; outputs in order of logical time."""
+        if now >= NEVER:
+            # The end of the logs is no silence of a version.
+            return self._until(now, proof)
         outputs: list[Output | TooLate] = []
         while True:
             retirement = self._next_retirement()
@@ -266,6 +269,13 @@ class ModelFold:
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
+    def relearn(self) -> None:
+        """The configuration changed in a way that learning must answer: cells begin anew, thresholds stay in force."""
+        for key, old in list(self.cells.items()):
+            cell = Cell(self.config, old.version, old.segment, self.interval)
+            cell.inherit(old)
+            self.cells[key] = cell
+
     def state(self) -> dict[str, Any]:
         """Plain values of everything but the retained rows, which the join exports on its own."""
         return {
@@ -281,6 +291,9 @@ class ModelFold:
         """Continue from ``state`` and the join's exported state, whose blobs ``load`` reads by name."""
         self.kinds.restore(state["kinds"])
         self.join = Join.restore(join, load)
+        labels = self.config.labels
+        self.join.wait, self.join.early, self.join.amend = labels.wait, labels.early, labels.amend
+        self.join.give_up, self.join.missing = labels.give_up, labels.missing
         for (place, name, value), cell_state in state["cells"]:
             self._cell((place, name, value)).restore(cell_state)
         for place, fresh in state["fresh"]:

@@ -68,6 +68,19 @@ class Publisher:
         value = self._encode(data, key, mark.floor, mark.floor)
         return Published(self.topics.clock, key, value, None)
 
+    def configuration(self, now: int, digest: str, changed: list[str]) -> Published:
+        """The mark of a changed configuration: from stream time ``now`` on another one is in force."""
+        data = records.Mark(
+            topic="*",
+            partition=0,
+            offset=0,
+            floor=records.rfc3339(now),
+            reason="configuration",
+            detail=f"{digest}: {'; '.join(changed)}"[:4096],
+        )
+        key = records.key_of("*", "configuration", digest)
+        return Published(self.topics.clock, key, self._encode(data, key, max(now, 0), now), None)
+
     def _record(self, topic: str, key: str, data: records.Data | None, at: int) -> Published:
         name = getattr(self.topics, topic)
         sequence = self.sequences.get((name, key), 0)

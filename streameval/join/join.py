@@ -667,6 +667,17 @@ class Join:
         }
         return meta, blobs
 
+    @staticmethod
+    def blobs_of(meta: dict[str, Any]) -> list[str]:
+        """The names of all blobs that an exported `meta` refers to."""
+        names = [chunk[1] for queue in ("predictions", "outcomes") for chunk in meta[queue]["chunks"]]
+        for run in (*meta["rows"]["runs"], *meta["recent"]["runs"]):
+            names.append(run["fixed"][0])
+            if run["live"] is not None:
+                names.append(run["live"][0])
+            names += [journal[0] for journal in run["journals"]]
+        return names
+
     def _settings(self) -> dict[str, Any]:
         names = ("interval", "wait", "amend", "early", "give_up", "missing")
         return {**{name: getattr(self, name) for name in names}, "kpis": list(self.kpis)}

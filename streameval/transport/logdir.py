@@ -221,7 +221,7 @@ class LogDir:
         texts: dict[str, io.BytesIO] = {}
         for topic, key, value, sequence in outbox.records:
             text = texts.setdefault(topic, io.BytesIO())
-            text.write(_tombstone(key, sequence) if value is None else value)
+            text.write(tombstone(key, sequence) if value is None else value)
             text.write(b"\n")
         on_step("commit.5")
         for topic, text in texts.items():
@@ -263,7 +263,7 @@ class LogDir:
                     raise StateMismatchError(
                         what, where=str(path), cure="restore the file, or start with --fresh"
                     ) from error
-                gone = line == _tombstone(head.key, head.sequence)
+                gone = line == tombstone(head.key, head.sequence)
                 yield Record(topic, head.key, None if gone else line, head.sequence)
 
     def clock_marks(self) -> list[bytes]:
@@ -295,7 +295,7 @@ class _Head(msgspec.Struct):
 _HEAD = msgspec.json.Decoder(_Head)
 
 
-def _tombstone(key: str, sequence: int | None) -> bytes:
+def tombstone(key: str, sequence: int | None) -> bytes:
     return msgspec.json.encode({"subject": key, "sequence": sequence, "data": None})
 
 

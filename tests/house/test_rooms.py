@@ -19,6 +19,7 @@ ROOMS = [
     "decide",
     "engine",
     "transport",
+    "subscribe",
     "serve",
     "daemon",
     "demo",

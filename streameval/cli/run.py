@@ -1,0 +1,91 @@
+"""``streameval run``: the daemon."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import structlog
+import typer
+
+from streameval.cli.options import ConfigFile, Level, LogLevel
+from streameval.cli.progress import Meter
+from streameval.config import load
+from streameval.logs import log_record
+from streameval.transport.protocol import Record
+
+if TYPE_CHECKING:
+    from streameval.daemon.daemon import Daemon
+
+EXAMPLES = (
+    "streameval run --config config/example.yaml",
+    "streameval run -c c.yaml 2>&1 | jq 'select(.event == \"drift\")'",
+    "streameval run -c c.yaml --until-end",
+)
+
+
+def run(
+    config: ConfigFile,
+    *,
+    until_end: Annotated[
+        bool, typer.Option("--until-end", help="Stop when the logs are read to their present end.")
+    ] = False,
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            "--fresh", help="Forget the state; go on from the thresholds and maps that are published, in a new lineage."
+        ),
+    ] = False,
+    log_level: LogLevel = Level.info,
+) -> None:
+    """Read events, keep metrics, watch for drift, publish thresholds: until it is stopped.
+
+    SIGTERM and Ctrl-C stop it cleanly; whatever stops it, a new start goes on where it was and publishes nothing twice.
+    The log goes to stderr: coloured on a terminal, JSON lines in a pipe. Drift alarms, thresholds and retraining
+    requests stand in it with the record that is on the topic.
+    """
+    checked = load(config)
+    from streameval.daemon.daemon import Daemon  # noqa: PLC0415 - takes a second to import
+
+    with Meter("reading", level=log_level.value, shown=until_end) as meter:
+        daemon = Daemon(checked, progress=meter if until_end else None, on_records=_log)
+        with stopped_by_signals(daemon):
+            summary = daemon.run(until_end=until_end, fresh=fresh)
+        structlog.get_logger().info(
+            "ended",
+            predictions=summary.predictions,
+            outcomes=summary.outcomes,
+            matched=summary.matched,
+            waiting=summary.waiting,
+            rejected=summary.rejected,
+            records=summary.records,
+            commits=summary.commits,
+            wall_seconds=round(summary.wall_seconds, 3),
+            stopped=summary.stopped,
+        )
+
+
+def _log(records: list[Record]) -> None:
+    for record in records:
+        if record.value is not None:
+            log_record(record.value)
+
+
+@contextlib.contextmanager
+def stopped_by_signals(daemon: Daemon) -> Iterator[None]:
+    """SIGTERM and SIGINT ask the daemon to stop; a second SIGINT interrupts it at once, which loses nothing either."""
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        daemon.stop()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

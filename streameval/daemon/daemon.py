@@ -1,0 +1,366 @@
+"""The daemon: read, fold, commit, until told to stop.
+
+One turn of the loop reads a batch of the partition furthest behind, moves T, collects outputs, and commits when a bound
+of the configuration is reached. The wall clock acts in two places only: a partition that is silent gets a floor (a mark,
+committed with the checkpoint in which it takes effect), and a commit is due.
+
+Invariant: whatever ends the process, the next start goes on so that each output is published once
+(`streameval.transport.commit` says how).
+
+Source: DESIGN "Time" and "State, recovery, exactly once".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from streameval import records
+from streameval.config import Config
+from streameval.daemon.progress import Health, OnProgress, Progress, Summary, Tally, stream_time
+from streameval.daemon.reading import BATCH, Reading
+from streameval.engine import Engine
+from streameval.engine.clock import BEGINNING, Key
+from streameval.engine.publisher import Published
+from streameval.errors import CommitError, StateMismatchError, StorageError
+from streameval.transport.checkpoint import Checkpoints
+from streameval.transport.commit import Committed, Committer, Start
+from streameval.transport.opening import open_transport, output_topics
+from streameval.transport.protocol import Outbox, Record, Transport
+
+__all__ = ["Daemon"]
+
+LOOK = 5.0
+"""Seconds between two looks for new partitions."""
+WAIT = 0.1
+"""Seconds that an idle loop waits for events at a time."""
+RETRY = 1.0
+"""Seconds before a commit that failed is tried again."""
+
+log = structlog.get_logger("streameval.daemon")
+
+
+class Daemon:
+    """One worker.
+
+    Parameters
+    ----------
+    config
+        What to read, evaluate and publish.
+    transport
+        Where from and to; by default the one that the configuration names.
+    progress
+        Called now and then from the loop.
+    on_records
+        Called with the records that a commit has made visible.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        transport: Transport | None = None,
+        progress: OnProgress | None = None,
+        on_records: Callable[[list[Record]], None] | None = None,
+    ) -> None:
+        self.config = config
+        self.health = Health()
+        self._transport = transport
+        self._progress = progress
+        self._on_records = on_records
+        self._stopping = False
+        self._open: Transport | None = None
+
+    def stop(self) -> None:
+        """Ask the loop to commit and end. Safe from a signal handler and from other threads."""
+        self._stopping = True
+        if self._open is not None:
+            self._open.wake()
+
+    def run(self, *, until_end: bool = False, fresh: bool = False) -> Summary:
+        """Work until stopped, or until the logs as they are now are read.
+
+        Raises
+        ------
+        StreamevalError
+            What cannot be gone on with; nothing is lost, the message says what to do.
+        """
+        transport = self._open = self._transport or open_transport(self.config)
+        try:
+            checkpoints = Checkpoints(self.config.state, self.config.worker)
+            try:
+                return _Run(self, transport, checkpoints, until_end=until_end, fresh=fresh).run()
+            finally:
+                checkpoints.close()
+        finally:
+            if self._transport is None:
+                transport.close()
+            self._open = None
+
+
+class _Run:
+    """One run of a daemon, from its start to its end."""
+
+    def __init__(
+        self, daemon: Daemon, transport: Transport, checkpoints: Checkpoints, *, until_end: bool, fresh: bool
+    ) -> None:
+        self.daemon = daemon
+        self.config = daemon.config
+        self.health = daemon.health
+        self.transport = transport
+        self.until_end = until_end
+        self.fresh = fresh
+        self.committer = Committer(transport, checkpoints, self.config.worker, output_topics(self.config))
+        self.tally = Tally(self.config.topics.rejected)
+        self.known: set[str] = set()
+        self.outbox = Outbox()
+        self.marks: dict[tuple[str, str], Record] = {}
+        self.read_to: dict[Key, int] = {}
+        self.active: dict[Key, float] = {}
+        self.began = self.looked = self.committed = time.monotonic()
+        self.total: int | None = None
+        self.paused = False
+        self.stalled: set[str] = set()
+        self.positions: dict[Key, int] = {}
+
+    # -- start ---------------------------------------------------------------------------------------------------------
+
+    def run(self) -> Summary:
+        topics = [*self.config.topics.predictions, *self.config.topics.outcomes]
+        start = self.committer.start(topics, fresh=self.fresh)
+        for message in start.messages:
+            log.warning("state_damaged", message=message)
+        self.engine = Engine(self.config, start.lineage)
+        self._restore(start)
+        self.reading = Reading(self.transport, self.engine, self.transport.clock_marks())
+        self._assign(start)
+        log.info(
+            "started",
+            worker=self.config.worker,
+            mode=start.mode,
+            commit=start.n,
+            partitions=len(self.engine.clocks.partitions),
+            waiting=self.engine.waiting,
+        )
+        self._loop()
+        self._commit()
+        stopped = self.daemon._stopping
+        summary = self.tally.summary(self.engine, time.monotonic() - self.began, stopped=stopped)
+        log.info("stopped" if stopped else "end_of_logs", commits=summary.commits, records=sum(summary.records.values()))
+        return summary
+
+    def _restore(self, start: Start) -> None:
+        if start.checkpoint is not None:
+            blobs = start.checkpoint.blobs
+            self._collect(self.engine.restore(start.checkpoint.state, lambda name: blobs[name]))
+            self.known, self.positions = set(blobs), start.checkpoint.positions
+            for change in self.engine.changed:
+                log.info("configuration_changed", change=change)
+        elif start.mode == "fresh":
+            self.engine.publisher.sequences = {key: last + 1 for key, last in start.sequences.items()}
+
+    def _assign(self, start: Start) -> None:
+        at = {} if start.checkpoint is None else start.checkpoint.positions
+        hints = None if start.checkpoint is None else start.checkpoint.manifest.hints
+        positions: dict[Key, int] = {}
+        ends: dict[Key, int] = {}
+        for place in sorted({*self._found(), *(place for place in at if place in self.engine.clocks.partitions)}):
+            begin, end = self.transport.bounds(*place)
+            if place not in at and start.mode == "rebuild" and begin > 0:
+                raise StateMismatchError(
+                    f"the state is lost, and {place[0]}/{place[1]} no longer begins at its beginning but at {begin}",
+                    where=str(self.config.state),
+                    cure="restore a copy of the state directory, or start with --fresh",
+                )
+            positions[place] = at.get(place, begin)
+            ends[place] = end
+            # A partition that appeared since the checkpoint enters at T, as one that is empty now will.
+            self.engine.clocks.add(*place, empty=begin == end or (start.checkpoint is not None and place not in at))
+        self.transport.assign(positions, hints)
+        now = time.monotonic()
+        self.active = dict.fromkeys(positions, now)
+        for place in positions:
+            self.reading.set_floors(place)
+        self.read_to = dict(positions)
+        if self.until_end:
+            self.reading.ends = ends
+            self.total = sum(ends[place] - positions[place] for place in positions)
+
+    def _found(self) -> list[Key]:
+        topics = [*self.config.topics.predictions, *self.config.topics.outcomes]
+        return [(topic, p) for topic, parts in self.transport.partitions(topics).items() for p in parts]
+
+    # -- the loop ------------------------------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        while not self.daemon._stopping:
+            progressed = self._turn()
+            now = time.monotonic()
+            self.health.turned = now
+            if self._due(now):
+                self._commit()
+            if progressed:
+                continue
+            if self.until_end:
+                if not self.reading.places():
+                    return
+                self._starved()
+                time.sleep(0.002)
+            else:
+                self._idle(now)
+
+    def _turn(self) -> bool:
+        """Read one batch and act on it; False where there was nothing to read."""
+        full = self.engine.waiting >= self.config.max_rows
+        if full != self.paused:
+            self.paused = self.health.paused = full
+            say = log.warning if full else log.info
+            say("reading_paused" if full else "reading_resumed", waiting=self.engine.waiting, max_rows=self.config.max_rows)
+        published = self.reading.next(predictions=not full)
+        if published is None:
+            return False
+        self._collect(published)
+        self._advance()
+        self._tell()
+        return True
+
+    def _advance(self) -> None:
+        self._collect(self.engine.advance())
+        self.health.time = stream_time(self.engine)
+        for name, fold in self.engine.models.items():
+            stalled = fold.join.stalled_since
+            if (stalled is not None) != (name in self.stalled):
+                self.stalled ^= {name}
+                if stalled is not None:
+                    log.warning("labels_stalled", model=name, since=records.rfc3339(stalled))
+                else:
+                    log.info("labels_flow", model=name)
+
+    def _collect(self, published: list[Published]) -> None:
+        for topic, key, value, sequence in published:
+            if sequence is None and value is not None:
+                # Only the last mark of a place counts in a checkpoint.
+                self.marks[topic, key] = Record(topic, key, value, None)
+            else:
+                self.outbox.add(topic, key, value, sequence)
+
+    def _tell(self) -> None:
+        if self.daemon._progress is not None:
+            counts = self.engine.counts
+            events = counts.predictions + counts.outcomes
+            if self.total is not None:
+                events = sum(self.transport.position(place) - at for place, at in self.read_to.items())
+            self.daemon._progress(Progress(events, self.total, stream_time(self.engine)))
+
+    def _starved(self) -> None:
+        if self.paused:
+            raise StorageError(
+                f"{self.engine.waiting} predictions wait for outcomes, which is all that max_rows allows, and no more "
+                "outcomes are there",
+                where="max_rows",
+                cure="raise max_rows (40 bytes a row), or shorten labels.wait",
+            )
+
+    def _idle(self, now: float) -> None:
+        if now - self.looked >= LOOK:
+            self.looked = now
+            self._look()
+        batches = self.transport.poll(BATCH, WAIT)
+        for batch in batches:
+            self._collect(self.reading.take(batch))
+        if batches:
+            self._advance()
+        else:
+            self._silence(time.monotonic())
+
+    def _look(self) -> None:
+        """New partitions enter at T."""
+        new = [place for place in self._found() if place not in self.engine.clocks.partitions]
+        if not new:
+            return
+        positions = {place: self.transport.position(place) for place in self.engine.clocks.partitions}
+        for place in new:
+            positions[place] = self.transport.bounds(*place).begin
+            self.engine.clocks.add(*place, empty=True)
+            self.active[place] = time.monotonic()
+            self.read_to[place] = positions[place]
+            log.info("partition_found", topic=place[0], partition=place[1])
+        self.transport.assign(positions)
+
+    def _silence(self, now: float) -> None:
+        """Partitions that are caught up and silent no longer hold T back."""
+        idle = set()
+        caught_up = True
+        clocks = self.engine.clocks
+        for place in clocks.partitions:
+            position = self.transport.position(place)
+            if position != self.read_to[place]:
+                self.read_to[place] = position
+                self.active[place] = now
+            at_end = self.transport.caught_up(place)
+            caught_up &= at_end
+            if not at_end:
+                self.active[place] = now
+            elif now - self.active[place] >= self.config.idle_after / 1000 and clocks.partitions[place].entered:
+                idle.add(place)
+        if caught_up and not self.health.ready:
+            self.health.ready = True
+            log.info("caught_up")
+        if not idle:
+            return
+        others = clocks.time(without=frozenset(idle))
+        if len(idle) == sum(clock.entered for clock in clocks.partitions.values()) or others == BEGINNING:
+            return
+        for place in sorted(idle):
+            mark = clocks.raise_floor(*place, self.transport.position(place), others, "idle")
+            if mark is not None:
+                self._collect([self.engine.mark(mark)])
+        self._advance()
+
+    # -- commit --------------------------------------------------------------------------------------------------------
+
+    def _due(self, now: float) -> bool:
+        bounds = self.config.commit
+        if len(self.outbox) >= bounds.outputs or self.outbox.size >= bounds.bytes:
+            return True
+        return now - self.committed >= bounds.every / 1000
+
+    def _commit(self) -> None:
+        positions = {place: self.transport.position(place) for place in self.engine.clocks.partitions}
+        self.committed = time.monotonic()
+        if not self.outbox and not self.marks and positions == self.positions:
+            return
+        self.outbox.extend(self.marks.values())
+        state, blobs = self.engine.export(self.known)
+        outbox, self.outbox, self.marks = self.outbox, Outbox(), {}
+        T = stream_time(self.engine)
+        try:
+            done = self.committer.commit(state=state, blobs=blobs, outbox=outbox, T=T, positions=positions)
+        except CommitError as error:
+            done = self._settle(error)
+        self.known = set(blobs)
+        self.positions = positions
+        self.tally.commits += 1
+        self.tally.add(done.outbox.records)
+        self.health.committed = self.committed = time.monotonic()
+        if self.daemon._on_records is not None and done.outbox:
+            self.daemon._on_records(done.outbox.records)
+
+    def _settle(self, error: CommitError) -> Committed:
+        """A commit that is not visible is tried again for as long as it takes; the outputs wait."""
+        while True:
+            log.warning("commit_failed", error=str(error))
+            if self.daemon._stopping:
+                # The checkpoint is sealed: the next start delivers it.
+                raise error
+            time.sleep(RETRY)
+            try:
+                done: Any = self.committer.settle()
+            except CommitError as again:
+                error = again
+            else:
+                assert done is not None
+                return done

@@ -1,0 +1,103 @@
+"""Which partition is read next: always the one whose clock is furthest behind, so that little has to wait.
+
+Marks that were recorded in the topic ``clock`` are set where they stood: before the event at their offset is read.
+
+Invariant: with all events at hand the order of reading is a function of the logs and marks, not of time or batch sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from streameval import records
+from streameval.engine import Engine
+from streameval.engine.clock import Key
+from streameval.engine.publisher import Published
+from streameval.events.columns import Batch
+from streameval.transport.protocol import Transport
+
+__all__ = ["BATCH", "Reading"]
+
+BATCH = 8192
+"""Events read from one partition at once."""
+
+
+class Reading:
+    """Feeds an engine from a transport.
+
+    Parameters
+    ----------
+    transport, engine
+        Where events come from and where they go.
+    marks
+        Values of the topic ``clock``; configuration marks among them are passed over.
+    """
+
+    def __init__(self, transport: Transport, engine: Engine, marks: Iterable[bytes] = ()) -> None:
+        self.transport = transport
+        self.engine = engine
+        self.ends: dict[Key, int] | None = None
+        self.marks: dict[Key, dict[int, int]] = {}
+        for value in marks:
+            mark = records.read(value).data
+            if isinstance(mark, records.Mark) and mark.reason != "configuration":
+                floors = self.marks.setdefault((mark.topic, mark.partition), {})
+                floors[mark.offset] = max(records.epoch_ms(mark.floor), floors.get(mark.offset, 0))
+
+    def places(self, *, predictions: bool = True) -> list[Key]:
+        """The partitions that may have events to read, furthest behind first."""
+        clocks = self.engine.clocks.partitions
+        places = [
+            place
+            for place in clocks
+            if (self.ends is None or self.transport.position(place) < self.ends[place])
+            and (predictions or place[0] in self.engine.clocks.outcomes)
+        ]
+        places.sort(key=lambda place: (clocks[place].now, place))
+        return places
+
+    def next(self, *, predictions: bool = True) -> list[Published] | None:
+        """Read one batch of the furthest partition that has events; None where none has any now."""
+        for place in self.places(predictions=predictions):
+            most = BATCH if self.ends is None else min(BATCH, self.ends[place] - self.transport.position(place))
+            batch = self.transport.read(*place, most)
+            if batch is not None:
+                return self.take(batch)
+        return None
+
+    def take(self, batch: Batch) -> list[Published]:
+        """Give a batch to the engine, with the recorded marks that stand in it."""
+        place = (batch.topic, batch.partition)
+        published: list[Published] = []
+        for part in self._cut(batch, self.marks.get(place, {})):
+            published += self._enter(place, int(part.offsets[0]))
+            published += self.engine.receive(part)
+        self.set_floors(place)
+        return published
+
+    def set_floors(self, place: Key) -> None:
+        """Set the recorded mark that stands at the present position, if there is one."""
+        floor = self.marks.get(place, {}).get(self.transport.position(place))
+        if floor is not None:
+            self.engine.clocks.raise_floor(*place, 0, floor, "recorded")
+
+    def _enter(self, place: Key, offset: int) -> list[Published]:
+        floor = self.marks.get(place, {}).get(offset)
+        if floor is not None:
+            self.engine.clocks.raise_floor(*place, offset, floor, "recorded")
+        mark = self.engine.clocks.enter(*place, offset)
+        return [] if mark is None else [self.engine.mark(mark)]
+
+    @staticmethod
+    def _cut(batch: Batch, floors: dict[int, int]) -> Iterator[Batch]:
+        cuts = sorted(offset for offset in floors if batch.offsets[0] < offset <= batch.offsets[-1])
+        if not cuts:
+            yield batch
+            return
+        edges = [0, *np.searchsorted(batch.offsets, cuts).tolist(), len(batch.offsets)]
+        for a, b in zip(edges, edges[1:], strict=False):
+            if a < b:
+                stamps = None if batch.timestamps is None else batch.timestamps[a:b]
+                yield Batch(batch.topic, batch.partition, batch.offsets[a:b], batch.values[a:b], stamps)
