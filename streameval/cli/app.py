@@ -36,7 +36,15 @@ class _Edge(TyperGroup):
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             raise typer.Exit(INTERRUPTED) from error
-        except (MemoryError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, AssertionError) as bug:
+        except (
+            MemoryError,
+            ArithmeticError,
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            AssertionError,
+        ) as bug:
             traceback.print_exc()
             _tell(InvariantError("a defect of streameval, see above", cure="please report it with these lines"))
             raise typer.Exit(InvariantError.exit_code) from bug

@@ -33,7 +33,9 @@ def demo(
         Path, typer.Option("--out", "-o", metavar="DIR", help="Where the logs, the state and the report go.")
     ] = _FOLDER,
     *,
-    temporary: Annotated[bool, typer.Option("--temporary", help="Use a new temporary folder instead of --out.")] = False,
+    temporary: Annotated[
+        bool, typer.Option("--temporary", help="Use a new temporary folder instead of --out.")
+    ] = False,
     open_report: Annotated[bool, typer.Option("--open", help="Open the report in a browser at the end.")] = False,
 ) -> None:
     """See the loop close on real data: needs nothing but this package and half a minute.

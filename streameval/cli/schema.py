@@ -21,7 +21,8 @@ EXAMPLES = (
 
 def schema(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="prediction, outcome, threshold, drift, ..., commit, or config.")
+        str | None,
+        typer.Argument(metavar="NAME", help="prediction, outcome, threshold, drift, ..., commit, or config."),
     ] = None,
 ) -> None:
     """Print the JSON Schema of an event, a record or the configuration; without a name, all of them as one object.

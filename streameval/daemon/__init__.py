@@ -1,6 +1,7 @@
 """The daemon: the loop that reads, decides and commits, and the replay of finished logs.
 
-Source: DESIGN, "Time" and "State, recovery, exactly once". Invariant: all wall-clock acts are here, and each becomes a mark.
+Source: DESIGN, "Time" and "State, recovery, exactly once". Invariant: all acts of the wall clock are here, and each
+becomes a mark.
 """
 
 from streameval.daemon.daemon import Daemon

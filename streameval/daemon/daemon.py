@@ -1,8 +1,8 @@
 """The daemon: read, fold, commit, until told to stop.
 
-One turn of the loop reads a batch of the partition furthest behind, moves T, collects outputs, and commits when a bound
-of the configuration is reached. The wall clock acts in two places only: a partition that is silent gets a floor (a mark,
-committed with the checkpoint in which it takes effect), and a commit is due.
+One turn of the loop reads a batch of the partition furthest behind, moves T, collects outputs, and commits when a
+bound of the configuration is reached. The wall clock acts in two places only: a partition that is silent gets a floor
+(a mark, committed with the checkpoint in which it takes effect), and a commit is due.
 
 Invariant: whatever ends the process, the next start goes on so that each output is published once
 (`streameval.transport.commit` says how).
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import structlog
 
@@ -46,16 +45,11 @@ log = structlog.get_logger("streameval.daemon")
 class Daemon:
     """One worker.
 
-    Parameters
-    ----------
-    config
-        What to read, evaluate and publish.
-    transport
-        Where from and to; by default the one that the configuration names.
-    progress
-        Called now and then from the loop.
-    on_records
-        Called with the records that a commit has made visible.
+    Args:
+        config: What to read, evaluate and publish.
+        transport: Where from and to; by default the one that the configuration names.
+        progress: Called now and then from the loop.
+        on_records: Called with the records that a commit has made visible.
     """
 
     def __init__(
@@ -69,24 +63,22 @@ class Daemon:
         self.config = config
         self.health = Health()
         self._transport = transport
-        self._progress = progress
-        self._on_records = on_records
-        self._stopping = False
+        self.progress = progress
+        self.on_records = on_records
+        self.stopping = False
         self._open: Transport | None = None
 
     def stop(self) -> None:
         """Ask the loop to commit and end. Safe from a signal handler and from other threads."""
-        self._stopping = True
+        self.stopping = True
         if self._open is not None:
             self._open.wake()
 
     def run(self, *, until_end: bool = False, fresh: bool = False) -> Summary:
         """Work until stopped, or until the logs as they are now are read.
 
-        Raises
-        ------
-        StreamevalError
-            What cannot be gone on with; nothing is lost, the message says what to do.
+        Raises:
+            StreamevalError: What cannot be gone on with; nothing is lost, the message says what to do.
         """
         transport = self._open = self._transport or open_transport(self.config)
         try:
@@ -147,9 +139,10 @@ class _Run:
         )
         self._loop()
         self._commit()
-        stopped = self.daemon._stopping
+        stopped = self.daemon.stopping
         summary = self.tally.summary(self.engine, time.monotonic() - self.began, stopped=stopped)
-        log.info("stopped" if stopped else "end_of_logs", commits=summary.commits, records=sum(summary.records.values()))
+        published = sum(summary.records.values())
+        log.info("stopped" if stopped else "end_of_logs", commits=summary.commits, records=published)
         return summary
 
     def _restore(self, start: Start) -> None:
@@ -196,7 +189,7 @@ class _Run:
     # -- the loop ------------------------------------------------------------------------------------------------------
 
     def _loop(self) -> None:
-        while not self.daemon._stopping:
+        while not self.daemon.stopping:
             progressed = self._turn()
             now = time.monotonic()
             self.health.turned = now
@@ -218,7 +211,8 @@ class _Run:
         if full != self.paused:
             self.paused = self.health.paused = full
             say = log.warning if full else log.info
-            say("reading_paused" if full else "reading_resumed", waiting=self.engine.waiting, max_rows=self.config.max_rows)
+            event = "reading_paused" if full else "reading_resumed"
+            say(event, waiting=self.engine.waiting, max_rows=self.config.max_rows)
         published = self.reading.next(predictions=not full)
         if published is None:
             return False
@@ -248,12 +242,12 @@ class _Run:
                 self.outbox.add(topic, key, value, sequence)
 
     def _tell(self) -> None:
-        if self.daemon._progress is not None:
+        if self.daemon.progress is not None:
             counts = self.engine.counts
             events = counts.predictions + counts.outcomes
             if self.total is not None:
                 events = sum(self.transport.position(place) - at for place, at in self.read_to.items())
-            self.daemon._progress(Progress(events, self.total, stream_time(self.engine)))
+            self.daemon.progress(Progress(events, self.total, stream_time(self.engine)))
 
     def _starved(self) -> None:
         if self.paused:
@@ -346,21 +340,22 @@ class _Run:
         self.tally.commits += 1
         self.tally.add(done.outbox.records)
         self.health.committed = self.committed = time.monotonic()
-        if self.daemon._on_records is not None and done.outbox:
-            self.daemon._on_records(done.outbox.records)
+        if self.daemon.on_records is not None and done.outbox:
+            self.daemon.on_records(done.outbox.records)
 
     def _settle(self, error: CommitError) -> Committed:
         """A commit that is not visible is tried again for as long as it takes; the outputs wait."""
         while True:
             log.warning("commit_failed", error=str(error))
-            if self.daemon._stopping:
+            if self.daemon.stopping:
                 # The checkpoint is sealed: the next start delivers it.
                 raise error
             time.sleep(RETRY)
             try:
-                done: Any = self.committer.settle()
+                done = self.committer.settle()
             except CommitError as again:
                 error = again
-            else:
-                assert done is not None
-                return done
+                continue
+            if done is None:
+                raise error
+            return done

@@ -49,8 +49,8 @@ class Summary:
 class Health:
     """The loop's state for probes: monotonic seconds of its last turn and last commit (None: never), and lags.
 
-    ``ready`` once the state is restored and the inputs were caught up with once; ``lag`` by ``topic/partition`` in events,
-    as far as it is known; ``time`` is T and ``newest`` the newest event's time (epoch ms).
+    ``ready`` once the state is restored and the inputs were caught up with once; ``lag`` by ``topic/partition`` in
+    events, as far as it is known; ``time`` is T and ``newest`` the newest event's time (epoch ms).
     """
 
     turned: float | None = None

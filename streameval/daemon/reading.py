@@ -8,6 +8,7 @@ Invariant: with all events at hand the order of reading is a function of the log
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -27,12 +28,9 @@ BATCH = 8192
 class Reading:
     """Feeds an engine from a transport.
 
-    Parameters
-    ----------
-    transport, engine
-        Where events come from and where they go.
-    marks
-        Values of the topic ``clock``; configuration marks among them are passed over.
+    Args:
+        transport, engine: Where events come from and where they go.
+        marks: Values of the topic ``clock``; configuration marks among them are passed over.
     """
 
     def __init__(self, transport: Transport, engine: Engine, marks: Iterable[bytes] = ()) -> None:
@@ -97,7 +95,7 @@ class Reading:
             yield batch
             return
         edges = [0, *np.searchsorted(batch.offsets, cuts).tolist(), len(batch.offsets)]
-        for a, b in zip(edges, edges[1:], strict=False):
+        for a, b in pairwise(edges):
             if a < b:
                 stamps = None if batch.timestamps is None else batch.timestamps[a:b]
                 yield Batch(batch.topic, batch.partition, batch.offsets[a:b], batch.values[a:b], stamps)

@@ -7,6 +7,7 @@ that the daemon published.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
@@ -35,17 +36,17 @@ def replay(
 ) -> Summary:
     """Read all that a transport has and write ``out/<topic>.jsonl``.
 
-    Parameters
-    ----------
-    complete
-        No more events will come: what still waits matures.
-    marks
-        Values of a ``clock`` topic to be taken as input; without them partitions enter and wait as their logs say.
+    Args:
+        config: What to evaluate.
+        transport: Where the events are.
+        out: The directory to write into.
+        progress: Called now and then.
+        complete: No more events will come: what still waits matures.
+        marks: Values of a ``clock`` topic to be taken as input; without them partitions enter and wait as their
+            logs say.
 
-    Raises
-    ------
-    StreamevalError
-        Bad input, or a disk that refuses.
+    Raises:
+        StreamevalError: Bad input, or a disk that refuses.
     """
     began = time.monotonic()
     engine = Engine(config)
@@ -73,7 +74,7 @@ def replay(
     return tally.summary(engine, time.monotonic() - began, stopped=False)
 
 
-def _write(logs: dict[str, IO[bytes]], published: list[Published], tally: Tally) -> None:
+def _write(logs: Mapping[str, IO[bytes]], published: list[Published], tally: Tally) -> None:
     records = [Record(*record) for record in published]
     tally.add(records)
     for record in records:

@@ -2,8 +2,8 @@
 
 A step takes its rows as evidence and in this order: window, calibration, monitors, threshold, retraining, metrics.
 
-Invariant: a function of the cell's earlier steps, of the step's rows, of the corrections before it and, for a segment, of
-the whole's threshold and map; all times are logical.
+Invariant: a function of the cell's earlier steps, of the step's rows, of the corrections before it and, for a segment,
+of the whole's threshold and map; all times are logical.
 
 Source: DESIGN "The way of an event" and "Time"; METHODS sections 1 to 5b.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from streameval import records
@@ -48,14 +49,10 @@ MAP_MOVED = 0.01
 class Cell:
     """The state of one cell.
 
-    Parameters
-    ----------
-    config
-        The model's configuration.
-    version, segment
-        Whose cell it is.
-    interval
-        Length of a cohort (ms).
+    Args:
+        config: The model's configuration.
+        version, segment: Whose cell it is.
+        interval: Length of a cohort (ms).
     """
 
     def __init__(self, config: Model, version: str, segment: str, interval: int) -> None:
@@ -109,14 +106,15 @@ class Cell:
 
     def inherit(self, old: Cell) -> None:
         """Keep what is in force with subscribers; all that was learnt is left behind."""
-        self.own_threshold, self.published_map, self.published_at = old.own_threshold, old.published_map, old.published_at
+        self.own_threshold, self.published_map = old.own_threshold, old.published_map
+        self.published_at = old.published_at
         self.steps = old.steps
 
     def threshold(self, whole: Cell) -> float:
         """The threshold in force: the cell's own, else the whole's."""
-        own = self.own_threshold if self.own_threshold is not None else whole.own_threshold
-        assert own is not None
-        return own
+        if self.own_threshold is not None:
+            return self.own_threshold
+        return self.config.threshold if whole.own_threshold is None else whole.own_threshold
 
     def plan(self, rows: Rows | None, now: int) -> list[tuple[int, Rows]]:
         """The steps before ``now`` that these rows, or the cell's deadline, bring."""
@@ -147,7 +145,7 @@ class Cell:
             if move is not None:
                 outputs.append(self._move(at, move, whole, fresh))
         if self.harm is not None:
-            outputs += self._consider_retraining(at, whole)
+            outputs += self._consider_retraining(at, self.harm, whole)
         due = at - self.published_at >= self.config.evaluate.publish_every
         if due or any(alarm.tier == "confirmed" for alarm in alarms):
             self.published_at = at
@@ -186,25 +184,22 @@ class Cell:
         self.watch.epoch(move.threshold, at)
         return self._threshold_record(at, move.threshold, move.previous, move.reason, gain, prevalence, whole)
 
-    def _consider_retraining(self, at: int, whole: Cell) -> list[Output]:
-        assert self.harm is not None
+    def _consider_retraining(self, at: int, alarm: Alarm, whole: Cell) -> list[Output]:
         before, after = self.watch.before, self.watch.after
         if before is None or after is None:
             return []
-        asked = self.retraining.consider(self.harm, before, after, self.threshold(whole), at)
+        asked = self.retraining.consider(alarm, before, after, self.threshold(whole), at)
         if asked == "wait":
             return []
-        alarm, self.harm = self.harm, None
+        self.harm = None
         if asked is None:
             return []
         return [self._retrain_record(at, asked, alarm, after)]
 
     # -- records -------------------------------------------------------------------------------------------------------
 
-    def _window(self) -> records.Window | None:
+    def _window(self) -> records.Window:
         blocks = self.window.blocks
-        if not blocks:
-            return None
         return records.Window.of(blocks[0].first, blocks[-1].last + self.interval, self.window.total.events)
 
     def _threshold_record(
@@ -231,7 +226,7 @@ class Cell:
             reason=reason,
             prevalence=prevalence,
             calibration=None if map_in_force is None else map_in_force.method,
-            window=self._window(),
+            window=self._window() if self.window.blocks else None,
         )
         return Output(at, "thresholds", self.version, self.segment, data)
 
@@ -257,13 +252,14 @@ class Cell:
         return Output(at, "drift", self.version, self.segment, data)
 
     def _retrain_record(self, at: int, asked: Retrain, alarm: Alarm, after: LabelCounts) -> Output:
+        until = max(alarm.at, self.window.blocks[-1].last + self.interval)
         data = records.Retrain(
             model=self.config.name,
             version=self.version,
             segment=self.segment,
             reason=asked.reason,
             diagnosis=records.Diagnosis(state="undiagnosed"),
-            window=records.Window.of(asked.change_at, max(alarm.at, self.window.blocks[-1].last + self.interval), after.events),
+            window=records.Window.of(asked.change_at, until, after.events),
             priority=asked.priority,
         )
         return Output(at, "retrain", self.version, self.segment, data)
@@ -278,18 +274,16 @@ class Cell:
         for name, value in river_metrics(window, threshold, self.config.evaluate.river).items():
             metrics[name] = records.Interval(value)
         at_threshold = confusion(window, threshold)
-        span = self._window()
-        assert span is not None
         data = records.Metrics(
             model=self.config.name,
             version=self.version,
             segment=self.segment,
-            window=span,
+            window=self._window(),
             metrics=metrics,
             prevalence=self._prevalence(at, window, fresh),
             threshold=min(threshold, 1.0),
             confusion=records.Confusion(*at_threshold),
-            reliability=[records.ReliabilityPoint(**point) for point in reliability(window)],
+            reliability=[msgspec.convert(point, records.ReliabilityPoint) for point in reliability(window)],
             phase=self.watch.phase,
             detectable=self.watch.smallest_detectable_ratio,
         )

@@ -42,7 +42,7 @@ class Admitted(Generic[Columns]):
 
 @dataclass(slots=True)
 class Mark:
-    """An act of the wall clock on a partition's clock, written to the topic ``clock``: from ``offset`` on it is >= ``floor``."""
+    """An act of the wall clock, for the topic ``clock``: from ``offset`` on a partition's clock is >= ``floor``."""
 
     topic: str
     partition: int
@@ -54,12 +54,9 @@ class Mark:
 class PartitionClock:
     """The clock of one partition.
 
-    Parameters
-    ----------
-    lateness
-        How far behind its largest event time the clock stays (ms).
-    max_ahead
-        How far a ``ts`` may lie beyond the log's record timestamp (ms).
+    Args:
+        lateness: How far behind its largest event time the clock stays (ms).
+        max_ahead: How far a ``ts`` may lie beyond the log's record timestamp (ms).
     """
 
     __slots__ = ("entered", "floor", "gaps", "held", "lateness", "max_ahead", "max_ts")
@@ -81,8 +78,9 @@ class PartitionClock:
     def admit(self, columns: Columns) -> Admitted[Columns]:
         """Give every event of a batch its logical time and move the clock.
 
-        Events beyond ``max_ahead`` of their record's timestamp are refused as ``future``. Where the log has no timestamps an
-        event more than a day beyond the clock is held until the partition's next event, which confirms or refutes it.
+        Events beyond ``max_ahead`` of their record's timestamp are refused as ``future``. Where the log has no
+        timestamps an event more than a day beyond the clock is held until the partition's next event, which confirms
+        or refutes it.
         """
         admitted: Admitted[Columns] = Admitted()
         if len(columns.ts) == 0:
@@ -93,7 +91,8 @@ class PartitionClock:
             if ahead.any():
                 for i in np.flatnonzero(ahead):
                     seconds = (int(columns.ts[i]) - int(columns.record_ts[i])) / 1000
-                    detail = f"ts is {seconds:.0f} s ahead of the record's timestamp (max_ahead is {self.max_ahead / 1000:.0f} s)"
+                    allowed = f"max_ahead is {self.max_ahead / 1000:.0f} s"
+                    detail = f"ts is {seconds:.0f} s ahead of the record's timestamp ({allowed})"
                     admitted.future.append((int(columns.offset[i]), int(columns.ts[i]), detail))
                 columns = columns.take(~ahead)
                 stamped = stamped[~ahead]
@@ -156,7 +155,7 @@ class PartitionClock:
         admitted.runs.append((columns, logical))
 
     def _note_gaps(self, ts: np.ndarray) -> None:
-        """Times that the floor passed before any real event did: what proves them is the event that reached them later."""
+        """Times that the floor passed before any real event did: the event that reached them later proves them."""
         peak = self.max_ts
         for value in ts.tolist():
             if value > peak:
@@ -196,7 +195,7 @@ class PartitionClock:
             "gaps": [list(gap) for gap in self.gaps],
         }
 
-    def restore(self, state: dict[str, Any], columns: type[Predictions] | type[Outcomes]) -> None:
+    def restore(self, state: dict[str, Any], columns: type[Predictions | Outcomes]) -> None:
         """Continue from ``state``; ``columns`` is the kind of events that this partition holds."""
         self.max_ts, self.floor, self.entered = state["max_ts"], state["floor"], state["entered"]
         self.gaps = [(a, b, c) for a, b, c in state["gaps"]]
@@ -211,12 +210,9 @@ class PartitionClock:
 class Clocks:
     """The clocks of all partitions, T over them, and the proof that labels flow.
 
-    Parameters
-    ----------
-    lateness
-        Topic -> how far its clocks stay behind (ms).
-    outcomes
-        The topics of outcomes: only their events prove that labels flow.
+    Args:
+        lateness: Topic -> how far its clocks stay behind (ms).
+        outcomes: The topics of outcomes: only their events prove that labels flow.
     """
 
     def __init__(self, lateness: dict[str, int], outcomes: set[str], max_ahead: int) -> None:
@@ -236,7 +232,7 @@ class Clocks:
         return clock
 
     def enter(self, topic: str, partition: int, offset: int) -> Mark | None:
-        """The first events of a partition that was empty: it enters at T. Returns the mark to publish, if T had moved."""
+        """A partition that was empty has events: it enters at T. Returns the mark to publish, if T had moved."""
         clock = self.partitions[topic, partition]
         if clock.entered:
             return None
@@ -281,7 +277,8 @@ class Clocks:
 
     def state(self) -> dict[str, Any]:
         """Plain values from which ``restore`` continues exactly."""
-        partitions = [[topic, partition, clock.state()] for (topic, partition), clock in sorted(self.partitions.items())]
+        clocks = sorted(self.partitions.items())
+        partitions = [[topic, partition, clock.state()] for (topic, partition), clock in clocks]
         return {"now": self.now, "partitions": partitions}
 
     def restore(self, state: dict[str, Any]) -> None:

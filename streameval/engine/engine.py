@@ -20,17 +20,16 @@ import xxhash
 
 from streameval.config import Config, Model
 from streameval.config.change import Change, changes, digest, facts
-
-from streameval.errors import ConfigChangeError, StateVersionError
-from streameval.engine.clock import BEGINNING, Clocks, Mark
+from streameval.engine.clock import BEGINNING, Admitted, Clocks, Mark
 from streameval.engine.model import ModelFold
-from streameval.engine.publisher import Publisher, Published
+from streameval.engine.publisher import Published, Publisher
 from streameval.engine.rows import Output, TooLate
+from streameval.errors import ConfigChangeError, StateVersionError
 from streameval.events.columns import NO_MODEL, Batch, Outcomes, Predictions
 from streameval.events.contract import ModelSpec
 from streameval.events.decode import Decoder
 from streameval.events.mapping import TopicMapping
-from streameval.events.rejected import Rejection, RejectionLedger
+from streameval.events.rejected import RejectedData, Rejection, RejectionLedger
 from streameval.join import Join
 
 SCHEMA = 1
@@ -50,12 +49,9 @@ class Counts:
 class Engine:
     """The fold of all models of one worker.
 
-    Parameters
-    ----------
-    config
-        The worker's configuration.
-    lineage
-        The line of state that the records' ids belong to.
+    Args:
+        config: The worker's configuration.
+        lineage: The line of state that the records' ids belong to.
     """
 
     def __init__(self, config: Config, lineage: str = "1") -> None:
@@ -80,7 +76,8 @@ class Engine:
 
     def _ledger(self) -> RejectionLedger:
         rejected = self.config.rejected
-        return RejectionLedger(rejected.payload, rejected.per_interval, self.config.interval, self.config.unknown_models)
+        interval, unknown = self.config.interval, self.config.unknown_models
+        return RejectionLedger(rejected.payload, rejected.per_interval, interval, unknown)
 
     @property
     def now(self) -> int:
@@ -98,18 +95,19 @@ class Engine:
         """Take a batch of one partition in: rejections are published at once, all else waits for T."""
         clock = self.clocks.add(batch.topic, batch.partition, empty=False)
         before = clock.now
-        columns: Predictions | Outcomes
+        admitted: Admitted[Any]
         if batch.topic in self.outcome_topics:
-            columns, rejections = self.decoder.outcomes(batch)
-            self.counts.outcomes += len(columns)
+            outcomes, rejections = self.decoder.outcomes(batch)
+            self.counts.outcomes += len(outcomes)
+            admitted = clock.admit(outcomes)
         else:
-            columns, rejections = self.decoder.predictions(batch)
-            self.counts.predictions += len(columns)
-        admitted = clock.admit(columns)
+            predictions, rejections = self.decoder.predictions(batch)
+            self.counts.predictions += len(predictions)
+            admitted = clock.admit(predictions)
         return self._taken(batch.topic, batch.partition, admitted, rejections, before)
 
     def _taken(
-        self, topic: str, partition: int, admitted: Any, rejections: list[Rejection], before: int
+        self, topic: str, partition: int, admitted: Admitted[Any], rejections: list[Rejection], before: int
     ) -> list[Published]:
         for columns, logical in admitted.runs:
             if isinstance(columns, Predictions):
@@ -213,12 +211,12 @@ class Engine:
     def _too_late(self, model: str, late: TooLate) -> Rejection:
         topic, partition = self.prediction_topics[late.part // PARTITIONS], late.part % PARTITIONS
         detail = (
-            f"ts lies {(late.at - late.ts) / 1000:.0f} s behind its partition's clock and the interval had matured; raise "
-            f"lateness.predictions if such delays are normal (model {model})"
+            f"ts lies {(late.at - late.ts) / 1000:.0f} s behind its partition's clock and the interval had matured; "
+            f"raise lateness.predictions if such delays are normal (model {model})"
         )
         return Rejection(topic, partition, late.offset, "late", detail, None, late.ts)
 
-    def _rejected(self, records: list[dict[str, Any]]) -> list[Published]:
+    def _rejected(self, records: list[RejectedData]) -> list[Published]:
         return [self.publisher.rejected(record) for record in records]
 
     def mark(self, mark: Mark) -> Published:
@@ -228,7 +226,7 @@ class Engine:
     # -- state ---------------------------------------------------------------------------------------------------------
 
     def export(self, known: set[str]) -> tuple[dict[str, Any], dict[str, np.ndarray | None]]:
-        """State, and all blobs of retained rows that it needs: None for those in ``known``, which are stored already."""
+        """State, and all blobs of retained rows that it needs: None for those in ``known``, which are stored."""
         blobs: dict[str, np.ndarray | None] = {}
         models: dict[str, Any] = {}
         for name, fold in self.models.items():
@@ -249,17 +247,14 @@ class Engine:
         }
         return state, blobs
 
-    def restore(self, state: dict[str, Any], load: Callable[[str], np.ndarray]) -> list[Published]:
+    def restore(self, state: dict[str, Any], load: Callable[[str], Any]) -> list[Published]:
         """Continue from an exported state under the present configuration; ``load`` reads a blob by its name.
 
         What changed in the configuration takes effect here, at T; the records that say so are returned.
 
-        Raises
-        ------
-        StateVersionError
-            The state was written by another release.
-        ConfigChangeError
-            A change is refused.
+        Raises:
+            StateVersionError: The state was written by another release.
+            ConfigChangeError: A change is refused.
         """
         if state["schema"] != SCHEMA:
             raise StateVersionError(
@@ -297,11 +292,11 @@ class Engine:
             published.append(self.publisher.configuration(self.now, digest(self.config), self.changed))
         return published
 
-    def _resume(self, fold: ModelFold, saved: dict[str, Any], load: Callable[[str], np.ndarray]) -> None:
+    def _resume(self, fold: ModelFold, saved: dict[str, Any], load: Callable[[str], Any]) -> None:
         prefix = saved["prefix"]
         fold.restore(saved["fold"], saved["join"], lambda blob: load(prefix + blob))
 
-    def _removed(self, name: str, saved: dict[str, Any], load: Callable[[str], np.ndarray]) -> list[Published]:
+    def _removed(self, name: str, saved: dict[str, Any], load: Callable[[str], Any]) -> list[Published]:
         fold = ModelFold(Model.model_validate(saved["config"]), self.config.interval)
         self._resume(fold, saved, load)
         return [self.publisher.publish(name, output) for output in fold.end(self.now)]

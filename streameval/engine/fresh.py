@@ -18,10 +18,8 @@ from streameval.evidence.histogram import ScoreHistogram
 class FreshScores:
     """A sliding window over closed cohorts' scores.
 
-    Parameters
-    ----------
-    events
-        Scores in the window (a few more, to make whole cohorts).
+    Args:
+        events: Scores in the window (a few more, to make whole cohorts).
     """
 
     def __init__(self, events: int) -> None:

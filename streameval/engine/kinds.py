@@ -4,8 +4,8 @@ A *kind* is a model-wide code of one (version, segment values). Values are admit
 which cohorts close; within a cohort the most frequent come first, then by name. At most ``VALUES`` values of a segment
 name and ``VERSIONS`` live versions are admitted; all others belong to ``other``.
 
-Invariant: the admitted names are a function of the closed cohorts in order; a value that is found to be ``other`` stays so
-(a version's place comes free again when a version retires).
+Invariant: the admitted names are a function of the closed cohorts in order; a value that is found to be ``other``
+stays so (a version's place comes free again when a version retires).
 
 Source: DESIGN "Events in" (cardinality).
 """
@@ -38,10 +38,8 @@ Kind = tuple[str, tuple[str, ...]]
 class Kinds:
     """The kinds of one model and what they resolve to.
 
-    Parameters
-    ----------
-    names
-        The model's segment names, in the order of the values in a kind.
+    Args:
+        names: The model's segment names, in the order of the values in a kind.
     """
 
     def __init__(self, names: tuple[str, ...]) -> None:
@@ -56,7 +54,7 @@ class Kinds:
         self.values_of = np.empty((len(names), 0), dtype=np.int16)
 
     def intern(self, kind: Kind) -> int:
-        """The code of a kind (a new one where it was not seen yet). Values that can only be ``other`` share one code."""
+        """The code of a kind (a new one if it was not seen yet). Values that can only be ``other`` share one code."""
         version, values = kind
         crowded = len(self.raw) >= RAW_KINDS
         values = tuple(
@@ -125,15 +123,11 @@ class Kinds:
         self.version_of[code] = self.versions.index(version) if version in self.versions else VERSIONS
         for name, part in enumerate(parts):
             known = self.values[name]
-            self.values_of[name, code] = (
-                ABSENT if not part else known.index(part) if part in known else VALUES
-            )
+            self.values_of[name, code] = ABSENT if not part else known.index(part) if part in known else VALUES
 
     def version(self, place: int) -> str:
         """The name of an admitted version (``other`` for the place behind them)."""
-        name = OTHER if place == VERSIONS else self.versions[place]
-        assert name is not None
-        return name
+        return OTHER if place == VERSIONS else self.versions[place] or OTHER
 
     def value(self, name: int, place: int) -> str:
         """The name of an admitted segment value (``other`` for the place behind them)."""

@@ -12,6 +12,7 @@ Source: DESIGN "The one idea" and "Time".
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,12 +36,9 @@ CellKey = tuple[int, int, int]
 class ModelFold:
     """The state of one model and what moves it.
 
-    Parameters
-    ----------
-    config
-        The model's configuration.
-    interval
-        Length of a cohort (ms).
+    Args:
+        config: The model's configuration.
+        interval: Length of a cohort (ms).
     """
 
     def __init__(self, config: Model, interval: int) -> None:
@@ -199,7 +197,7 @@ class ModelFold:
                 order = np.argsort(values, kind="stable")
                 ranked = values[order]
                 cuts = [0, *(np.flatnonzero(np.diff(ranked)) + 1).tolist(), len(ranked)]
-                for a, b in zip(cuts, cuts[1:], strict=False):
+                for a, b in pairwise(cuts):
                     if ranked[a] != ABSENT:
                         self._plan((place, name, int(ranked[a])), own.take(order[a:b]), steps, now)
 
@@ -236,7 +234,8 @@ class ModelFold:
             place = int(self.kinds.version_of[kind[0]])
             keys = [(place, -1, 0)]
             keys += [(place, name, int(self.kinds.values_of[name, kind[0]])) for name in range(len(self.names))]
-            corrections += [(int(amended.at[i]), key, Correction(cohort, before, after)) for key in keys if key[2] != ABSENT]
+            at, correction = int(amended.at[i]), Correction(cohort, before, after)
+            corrections += [(at, key, correction) for key in keys if key[2] != ABSENT]
         return corrections
 
     def _evidence(self, score: np.ndarray, label: np.ndarray, kpis: dict[str, np.ndarray]) -> BinaryEvidence:
@@ -287,7 +286,7 @@ class ModelFold:
             "unlabelled": self.unlabelled,
         }
 
-    def restore(self, state: dict[str, Any], join: dict[str, Any], load: Callable[[str], np.ndarray]) -> None:
+    def restore(self, state: dict[str, Any], join: dict[str, Any], load: Callable[[str], Any]) -> None:
         """Continue from ``state`` and the join's exported state, whose blobs ``load`` reads by name."""
         self.kinds.restore(state["kinds"])
         self.join = Join.restore(join, load)

@@ -1,7 +1,7 @@
 """From decided outputs to records: keys, sequence numbers, ids, bytes.
 
-Invariant: the records of one (topic, key) are numbered without gaps in the order of decision; a tombstone takes the next
-number and the numbering goes on after it.
+Invariant: the records of one (topic, key) are numbered without gaps in the order of decision; a tombstone takes the
+next number and the numbering goes on after it.
 
 Source: DESIGN "Records out".
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streameval import records
 from streameval.engine.rows import Output
+from streameval.events.rejected import RejectedData
 
 if TYPE_CHECKING:
     from streameval.config import Config
@@ -30,12 +31,9 @@ class Published(NamedTuple):
 class Publisher:
     """Numbers and encodes records.
 
-    Parameters
-    ----------
-    config
-        For the worker's name and the names of the topics.
-    lineage
-        Part of every record's id.
+    Args:
+        config: For the worker's name and the names of the topics.
+        lineage: Part of every record's id.
     """
 
     def __init__(self, config: Config, lineage: str) -> None:
@@ -49,13 +47,13 @@ class Publisher:
         key = records.key_of(model, output.version, output.segment)
         return self._record(output.topic, key, output.data, output.at)
 
-    def rejected(self, told: dict[str, Any]) -> Published:
+    def rejected(self, told: RejectedData) -> Published:
         """The record of a rejection, or of many counted ones (``time`` is its logical time).
 
         Single and counted records have keys of their own: what is told at once follows its partition's log, what is
         counted follows its partition's clock, and each of the two is in order.
         """
-        facts = dict(told)
+        facts: dict[str, Any] = dict(told)
         at = facts.pop("time")
         kind = "counted" if facts.get("last_offset") is not None else "single"
         key = records.key_of(facts["topic"], str(facts["partition"]), f"{facts['reason']}={kind}")
@@ -89,9 +87,7 @@ class Publisher:
         return Published(name, key, value, sequence)
 
     def _encode(self, data: records.Data, key: str, sequence: int, at: int) -> bytes:
-        return records.cloudevent(
-            data, worker=self.worker, lineage=self.lineage, key=key, sequence=sequence, time=at
-        )
+        return records.cloudevent(data, worker=self.worker, lineage=self.lineage, key=key, sequence=sequence, time=at)
 
     def state(self) -> dict[str, Any]:
         """Plain values from which ``restore`` continues exactly."""

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streameval.records import Data
-
 from streameval.evidence.binary import BinaryEvidence
+from streameval.records import Data
 
 if TYPE_CHECKING:
     from streameval.config import Model
@@ -17,8 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Output:
-    """One decided output before it has an id: logical time (ms), key of its topic in the configuration, version and segment
-    of its key, data (None: a tombstone)."""
+    """One decided output before it has an id.
+
+    ``at`` is its logical time (ms), ``topic`` a key of the configuration's topics, ``version`` and ``segment`` are
+    parts of its key; data of None make a tombstone.
+    """
 
     at: int
     topic: str

@@ -20,12 +20,9 @@ from streameval.engine.rows import Rows
 class Steps:
     """The rows of one cell that wait for its next step.
 
-    Parameters
-    ----------
-    events
-        A step is taken when so many predictions have matured.
-    every
-        Or when the oldest of them has waited so long (ms).
+    Args:
+        events: A step is taken when so many predictions have matured.
+        every: Or when the oldest of them has waited so long (ms).
     """
 
     __slots__ = ("count", "events", "every", "oldest", "parts")

@@ -3,7 +3,7 @@
 A *block* is what one step consumed. The window is the sum of the latest blocks; an amendment changes the block that
 holds its cohort, or waits for the block that will.
 
-Invariant: the window's evidence is the sum of its blocks' evidence, exactly; cohorts are in order and in one block each.
+Invariant: the window's evidence is the sum of its blocks' evidence, exactly; cohorts are in order, in one block each.
 
 Source: DESIGN "Time" (steps), METHODS sections 4 (windows) and 8 (amend = subtract and add again).
 """
@@ -52,10 +52,9 @@ class Correction:
 class Window:
     """The latest blocks of a cell.
 
-    Parameters
-    ----------
-    events, positives
-        The window keeps the latest blocks that hold at least so many labelled events and positives.
+    Args:
+        events, positives: The window keeps the latest blocks that hold at least so many labelled events and
+            positives.
     """
 
     def __init__(self, events: int, positives: int) -> None:
@@ -78,8 +77,7 @@ class Window:
             oldest = self.blocks[0].evidence
             enough = self.total.events - oldest.events >= self.events
             if not enough or (
-                self.total.positives - oldest.positives < self.positives
-                and self.total.events <= GROWTH * self.events
+                self.total.positives - oldest.positives < self.positives and self.total.events <= GROWTH * self.events
             ):
                 break
             self._drop()

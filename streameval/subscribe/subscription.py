@@ -149,14 +149,16 @@ class Subscription(Questions):
 
     def _load(self) -> None:
         """Read everything anew; what the logs do not have any more is no longer in force."""
-        last: dict[tuple[Kind, str], Entry] = {}
+        there: set[tuple[Kind, tuple[str, ...]]] = set()
+        read: dict[Key, Threshold | Calibration | None] = {}
         for entry in self._log.load():
-            last[entry.kind, entry.key] = entry
+            there.add((entry.kind, records.parts_of(entry.key)))
+            # All are read and not only the last of each key, so that what cannot be read leaves the one before it.
+            read.update(self._read([entry]))
             if self._stop.is_set():
                 return
-        there = {(kind, records.parts_of(key)) for kind, key in last}
-        gone = {(kind, cell): None for kind, cell in self._view.keys() if (kind, cell) not in there}
-        self._show({**gone, **self._read(last.values())}, silent=not self.ready)
+        gone = {key: None for key in self._view.held() if key not in there}
+        self._show({**gone, **read}, silent=not self.ready)
         self._found()
         self._settled.set()
 

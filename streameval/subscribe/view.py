@@ -200,7 +200,7 @@ class View(Questions):
         """Itself."""
         return self
 
-    def keys(self) -> list[Key]:
+    def held(self) -> list[Key]:
         """Kind and cell of all that is in force."""
         return [
             *((Threshold, cell) for cell in self.thresholds.by_cell),

@@ -38,7 +38,7 @@ LINE_LIMIT: Final = 4 << 20
 """Bytes of one line that are kept, as in a logdir: far beyond what the contract accepts."""
 
 _BLOCK: Final = 1 << 20
-_ANCHOR: Final = 1024
+_ANCHOR: Final = 8192
 """Lines between two places of a file that are remembered, where it is read in its own order."""
 
 _whole = msgspec.json.Decoder(msgspec.Raw).decode

@@ -33,19 +33,16 @@ def output_topics(config: Config) -> list[str]:
 def open_transport(config: Config) -> Transport:
     """The transport that the configuration names.
 
-    Raises
-    ------
-    TransportError
-        It cannot be reached, or a topic is missing and must not be made.
-    ConfigValueError
-        A secret cannot be read.
+    Raises:
+        TransportError: It cannot be reached, or a topic is missing and must not be made.
+        ConfigValueError: A secret cannot be read.
     """
     chosen = config.transport
     if not isinstance(chosen, KafkaConfig):
         return LogDir(chosen.path, commits=config.topics.commits, clock=config.topics.clock)
     # kafka-python is imported only where it is used: the embedded default starts faster without it.
-    from streameval.transport.kafka import Kafka, output_settings
-    from streameval.transport.kafka_connection import Connection, Hidden, Security
+    from streameval.transport.kafka import Kafka, output_settings  # noqa: PLC0415
+    from streameval.transport.kafka_connection import Connection, Hidden, Security  # noqa: PLC0415
 
     said = chosen.security
     security = Security(

@@ -266,16 +266,16 @@ def test_a_file_that_is_cut_while_it_is_read_is_an_error(tmp_path):
 
 
 def test_reading_goes_on_from_any_position_and_from_no_other(tmp_path):
-    path = jsonl(tmp_path / "a.jsonl", [event(n) for n in range(3000)])
+    path = jsonl(tmp_path / "a.jsonl", [event(n) for n in range(10_000)])
     files = Files([path], [], TOPICS)
     chance = random.Random(1)
-    for position in [0, 1023, 1024, 1025, 2999, *(chance.randrange(3000) for _ in range(20))]:
+    for position in [0, 8191, 8192, 8193, 9999, *(chance.randrange(9990) for _ in range(20))]:
         files.assign({("predictions", 0): position})
         batch = files.read("predictions", 0, 5)
         assert json.loads(batch.values[0])["id"] == f"e{position}"
         assert np.array_equal(batch.offsets, np.arange(position, position + len(batch)))
-    with pytest.raises(TopicError, match="outside of 0 to 3000"):
-        files.assign({("predictions", 0): 3001})
+    with pytest.raises(TopicError, match="outside of 0 to 10000"):
+        files.assign({("predictions", 0): 10001})
 
 
 def test_poll_takes_from_all_partitions_that_are_not_paused_and_ends(tmp_path):

@@ -1,0 +1,102 @@
+"""How a worker stands: its last commit, what waits, and the state of each model, from what it has published and stored.
+
+Invariant: it only reads, takes no lock, and so can be asked for while the worker runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from streameval.cli.sources import picture
+from streameval.cli.stored import newest
+from streameval.config import Config
+from streameval.records import rfc3339
+from streameval.serve import words
+from streameval.serve.series import Series
+from streameval.serve.snapshot import Snapshot
+from streameval.transport.opening import open_transport
+from streameval.transport.protocol import Record
+
+__all__ = ["print_standing", "standing"]
+
+
+def standing(config: Config | None, records: Iterable[Record]) -> dict[str, Any]:
+    """Plain values: ``models`` (a line for each key), and with a configuration ``worker``, ``commit`` and ``state``."""
+    snapshot = picture(iter(records))
+    told: dict[str, Any] = {
+        "models": [_key(snapshot, series) for series in snapshot.series],
+        "records": dict(sorted(snapshot.records.items())),
+        "rejected": {reason: entry.count for reason, entry in sorted(snapshot.rejected.items())},
+    }
+    if config is None:
+        return told
+    transport = open_transport(config)
+    try:
+        record = transport.commit_record(config.worker)
+    finally:
+        transport.close()
+    commit = None
+    if record is not None:
+        time = None if record.T is None else rfc3339(record.T)
+        commit = {"n": record.n, "lineage": record.lineage, "time": time, "positions": record.positions}
+    kept = newest(config.state)
+    return {
+        "worker": config.worker,
+        "commit": commit,
+        "state": None if kept is None else {"checkpoint": kept.n, "bytes": kept.size, "waiting": kept.waiting()},
+        **told,
+    }
+
+
+def _key(snapshot: Snapshot, series: Series) -> dict[str, Any]:
+    last = series.history.last
+    return {
+        "model": series.key.model,
+        "version": series.key.version,
+        "segment": series.key.segment,
+        "state": snapshot.state(series.key),
+        "phase": None if last is None else last.phase,
+        "threshold": series.threshold,
+        "events": None if last is None else last.window.events,
+        "sentence": snapshot.sentence(series.key),
+    }
+
+
+def print_standing(told: dict[str, Any]) -> None:
+    """The same for people."""
+    console = Console(highlight=False)
+    if "worker" in told:
+        console.print(Text(f"Worker {told['worker']}", style="bold"))
+        commit, state = told["commit"], told["state"]
+        if commit is None:
+            console.print("  Nothing is committed yet.")
+        else:
+            console.print(f"  Commit {commit['n']} of lineage {commit['lineage']}, stream time {commit['time'] or '–'}")
+            for topic, positions in commit["positions"].items():
+                where = ", ".join(f"{partition} at {offset:,}" for partition, offset in sorted(positions.items()))
+                console.print(Text(f"  Read of {topic}: partition {where}"))
+        if state is None:
+            console.print("  No state is stored here.")
+        else:
+            waiting = ", ".join(f"{name} {rows:,}" for name, rows in state["waiting"].items()) or "nothing"
+            console.print(Text(f"  Checkpoint {state['checkpoint']}: {state['bytes']:,} bytes; rows kept: {waiting}"))
+        console.print()
+    if not told["models"]:
+        console.print("No records are published yet.")
+        return
+    table = Table(title="Models", title_justify="left")
+    for name in ("Model", "Version", "Segment", "State", "Phase", "Threshold", "Events"):
+        table.add_column(name, justify="right" if name in ("Threshold", "Events") else "left")
+    for key in told["models"]:
+        cells = (key["model"], key["version"], key["segment"], key["state"], key["phase"] or "–")
+        numbers = (words.number(key["threshold"]), words.number(key["events"]))
+        table.add_row(*(Text(cell) for cell in (*cells, *numbers)))
+    console.print(table)
+    for key in told["models"]:
+        if key["segment"] == "*":
+            console.print(Text(key["sentence"]))
