@@ -1,7 +1,7 @@
 """The program: its commands, and the one place where errors become a message and an exit code.
 
-Invariant: an error that streameval raises on purpose is told as what, where and cure on stderr and ends the process with
-the error's own code (see `streameval.errors`); only a defect shows a traceback, and it ends with 70.
+Invariant: an error that streameval raises on purpose is told as what, where and cure on stderr and ends the process
+with the error's own code (see `streameval.errors`); only a defect shows a traceback, and it ends with 70.
 """
 
 from __future__ import annotations
@@ -25,6 +25,18 @@ INTERRUPTED: Final = 130
 """Exit code after Ctrl-C, as of a process that SIGINT ended."""
 
 
+_DEFECTS: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    TypeError,
+    ValueError,
+)
+"""What only a mistake of ours raises; typer's own exceptions are none of these."""
+
+
 class _Edge(TyperGroup):
     """The group of commands, whose `invoke` is the edge of the program."""
 
@@ -36,15 +48,13 @@ class _Edge(TyperGroup):
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             raise typer.Exit(INTERRUPTED) from error
-        except (
-            MemoryError,
-            ArithmeticError,
-            LookupError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            AssertionError,
-        ) as bug:
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                raise  # whoever read our output has left, as head does: typer ends quietly
+            what = f"the system refused: {error.strerror or error}"
+            _tell(StreamevalError(what, where=str(error.filename or ""), cure="check the path and its permissions"))
+            raise typer.Exit(StreamevalError.exit_code) from error
+        except _DEFECTS as bug:
             traceback.print_exc()
             _tell(InvariantError("a defect of streameval, see above", cure="please report it with these lines"))
             raise typer.Exit(InvariantError.exit_code) from bug

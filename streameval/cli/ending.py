@@ -1,4 +1,4 @@
-"""How a finished run is told: a report to look at, and a table of what happened."""
+"""How results are told to people: a report to look at, a table of what happened, a run in a sentence."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ from streameval.serve.terminal import table
 from streameval.transport import durable
 
 if TYPE_CHECKING:
-    from streameval.daemon.daemon import Summary
+    from streameval.daemon.progress import Summary
 
-__all__ = ["counted", "facts", "say", "write_report"]
+__all__ = ["counted", "facts", "for_people", "say", "write_report"]
 
 _PIPE_WIDTH = 160
+
+
+def for_people() -> Console:
+    """The console on stdout; in a pipe, where no width is known, as wide as its tables like to be."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def facts(summary: Summary) -> dict[str, object]:
@@ -66,10 +71,10 @@ def write_report(snapshot: Snapshot, path: Path, title: str) -> None:
 
 def say(snapshot: Snapshot, *lines: str) -> None:
     """The table of what happened on stdout, a sentence for each model, and these lines."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    console = for_people()
     console.print(table(snapshot))
     console.print()
     for model, version in snapshot.models:
-        console.print(snapshot.sentence(Key(model, version)), markup=False)
+        console.print(snapshot.sentence(Key(model, version)), markup=False, soft_wrap=True)
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)

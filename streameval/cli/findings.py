@@ -157,9 +157,8 @@ def _memory(config: Config, rate: Rate | None) -> Iterator[Finding]:
     text += "" if has is None else f" of {_size(has)}"
     doubtful: Literal["warn", "fail"] = "warn" if rate is None else "fail"
     if rows > config.max_rows:
-        yield Finding(
-            doubtful, "memory", f"{text}; max_rows is {config.max_rows:,}", "raise max_rows or shorten labels"
-        )
+        text += f"; max_rows is {config.max_rows:,}"
+        yield Finding(doubtful, "memory", text, "raise max_rows, or shorten labels.wait and labels.amend")
     elif has is not None and need > has / 2:
         yield Finding(doubtful, "memory", text, "give the process more memory, or shorten labels.wait and labels.amend")
     else:

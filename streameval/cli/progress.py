@@ -20,7 +20,7 @@ from streameval import logs
 from streameval.records import rfc3339
 
 if TYPE_CHECKING:
-    from streameval.daemon.daemon import Progress as Reading
+    from streameval.daemon.progress import Progress as Reading
 
 __all__ = ["Meter"]
 

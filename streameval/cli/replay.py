@@ -20,8 +20,7 @@ from streameval.transport.files import Files
 
 EXAMPLES = (
     "streameval replay -c c.yaml --predictions p.parquet --outcomes o.csv --out results --complete",
-    "streameval replay -c c.yaml --predictions events/predictions/*.jsonl --outcomes events/outcomes/*.jsonl "
-    "--clock events/clock/0.jsonl --as-log --out results",
+    "streameval replay -c c.yaml --predictions p/*.jsonl --outcomes o/*.jsonl --clock clock/0.jsonl --as-log -o again",
 )
 
 
@@ -50,9 +49,9 @@ def replay(
 ) -> None:
     """Read past events from files and write what the daemon would have published.
 
-    Files are .jsonl, .csv or .parquet in the input contract, also compressed (.gz, .bz2, .xz, .zst); tables have columns
-    like id, ts, score, segments.country, values.revenue. The results are DIR/<topic>.jsonl and DIR/report.html. With
-    --as-log and --clock, the logs of a live run give byte for byte what it published.
+    Files are .jsonl, .csv or .parquet in the input contract, also compressed (.gz, .bz2, .xz, .zst); tables have
+    columns like id, ts, score, segments.country, values.revenue. The results are DIR/<topic>.jsonl and DIR/report.html.
+    With --as-log and --clock, the logs of a live run give byte for byte what it published.
     """
     checked = load(config)
     marks = None if clock is None else _marks(clock)
@@ -63,6 +62,9 @@ def replay(
         times = {m.topic: "" if "ts" in m.constants else m.fields.get("ts", "ts") for m in checked.mappings}
         files = Files(predictions, outcomes, checked.topics, as_log=as_log, times=times)
         try:
+            if files.reordered and marks is not None:
+                what = "the rows are not in order of ts, and clock marks name places of a log in its own order"
+                raise UsageError(what, where=str(files.reordered[0]), cure="add --as-log")
             if files.reordered:
                 structlog.get_logger().warning(
                     "rows_reordered",

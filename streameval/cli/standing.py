@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from streameval.cli.ending import for_people
 from streameval.cli.sources import picture
 from streameval.cli.stored import newest
 from streameval.config import Config
@@ -69,7 +69,7 @@ def _key(snapshot: Snapshot, series: Series) -> dict[str, Any]:
 
 def print_standing(told: dict[str, Any]) -> None:
     """The same for people."""
-    console = Console(highlight=False)
+    console = for_people()
     if "worker" in told:
         console.print(Text(f"Worker {told['worker']}", style="bold"))
         commit, state = told["commit"], told["state"]
@@ -99,4 +99,4 @@ def print_standing(told: dict[str, Any]) -> None:
     console.print(table)
     for key in told["models"]:
         if key["segment"] == "*":
-            console.print(Text(key["sentence"]))
+            console.print(Text(key["sentence"]), soft_wrap=True)

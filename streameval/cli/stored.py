@@ -43,8 +43,8 @@ class Stored:
 
 
 def _rows(join: dict[str, Any]) -> int:
-    layouts = [run["fixed"][1] for run in join["rows"]["runs"]] + [chunk[2] for chunk in join["predictions"]["chunks"]]
-    return sum(layout[0][2] for layout in layouts)
+    rows = sum(run["fixed"][1][0][2] for run in join["rows"]["runs"])
+    return rows + sum(layout[0][2] - taken for _, _, layout, taken in join["predictions"]["chunks"])
 
 
 def newest(directory: Path) -> Stored | None:

@@ -78,7 +78,13 @@ class RetrainingPolicy:
         self.last: int | None = None
 
     def consider(
-        self, alarm: Alarm, before: Histogram, after: Histogram, threshold: float, now: int
+        self,
+        alarm: Alarm,
+        before: Histogram,
+        after: Histogram,
+        threshold: float,
+        now: int,
+        threshold_before: float | None = None,
     ) -> Retrain | Waiting | None:
         """Whether the change behind an alarm calls for a new model.
 
@@ -86,8 +92,9 @@ class RetrainingPolicy:
             alarm: the alarm.
             before: all since the reference began, up to the change.
             after: all since the change.
-            threshold: the one in force when the alarm was raised.
+            threshold: the one in force now.
             now: ms of stream time.
+            threshold_before: the one in force before the change, if another: what C* is computed at.
 
         Returns:
             The request; "wait" while the window after the change is too small to say; None where the answer is no.
@@ -108,7 +115,8 @@ class RetrainingPolicy:
         if solution is None:
             return None
         best, error = _cost_at(after, solution.threshold, cost)
-        star, star_error = counterfactual(before, after, threshold, cost)
+        earlier = threshold if threshold_before is None else threshold_before
+        star, star_error = counterfactual(before, after, earlier, cost)
         limit = 1.0 + self.margin
         excess = best - limit * star
         if excess <= 0.0:

@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 
 WHOLE = "*"
 """The segment of all predictions."""
-MAP_MOVED = 0.01
+MOVES_KEPT = 15
+"""Earlier thresholds that a cell remembers, beside the latest."""
+MAP_MOVED = 0.02
 """A map is published again when it has moved by more than this somewhere (probability)."""
 
 
@@ -87,6 +89,8 @@ class Cell:
             self.costs or (1.0, 1.0), config.retraining.margin, config.retraining.cooldown
         )
         self.harm: Alarm | None = None
+        self.in_force: list[tuple[int, float]] = []
+        """(prediction time ms, threshold) of the latest changes of the threshold in force, whoever's it was."""
         self.mixture: tuple[Reference, MixtureReference | None] | None = None
 
     # -- the life of a cell --------------------------------------------------------------------------------------------
@@ -131,6 +135,8 @@ class Cell:
             return []
         self.since_move += evidence.events
         threshold = self.threshold(whole)
+        if not self.in_force or self.in_force[-1][1] != threshold:
+            self.in_force = [*self.in_force[-MOVES_KEPT:], (start, threshold)]
         outputs = self._calibrate(at, evidence)
         alarms = self.watch.step(evidence, start, end, threshold)
         outputs += [self._drift_record(at, alarm, start, end, evidence.events) for alarm in alarms]
@@ -161,8 +167,8 @@ class Cell:
         known = self.published_map
         if switch is None and known is not None and (known.method == current.method and not _moved(known, current)):
             return []
-        measures = self.champion.measures()
-        before = measures.get(switch.previous if switch else known.method if known else current.method)
+        own = self.champion.measures().get(current.method)
+        before, after = (own, own) if switch is None else (switch.before, switch.after)
         self.published_map = current
         data = records.Calibration(
             model=self.config.name,
@@ -171,7 +177,7 @@ class Cell:
             method=current.method,
             knots=records.Knots(current.x.tolist(), current.y.tolist()),
             before=_losses(before),
-            after=_losses(measures.get(current.method)),
+            after=_losses(after),
             window=self._window(),
         )
         return [Output(at, "calibration", self.version, self.segment, data)]
@@ -188,7 +194,9 @@ class Cell:
         before, after = self.watch.before, self.watch.after
         if before is None or after is None:
             return []
-        asked = self.retraining.consider(alarm, before, after, self.threshold(whole), at)
+        earlier = [threshold for since, threshold in self.in_force if since < alarm.change_at]
+        threshold = self.threshold(whole)
+        asked = self.retraining.consider(alarm, before, after, threshold, at, earlier[-1] if earlier else threshold)
         if asked == "wait":
             return []
         self.harm = None
@@ -315,6 +323,7 @@ class Cell:
             "published_map": None if known is None else [known.method, known.x, known.y],
             "published_at": self.published_at,
             "retraining": self.retraining.state(),
+            "in_force": [list(entry) for entry in self.in_force],
             "harm": None if harm is None else {name: getattr(harm, name) for name in Alarm.__slots__},
         }
 
@@ -330,6 +339,7 @@ class Cell:
         self.published_map = None if known is None else CalibrationMap(*known)
         self.published_at = state["published_at"]
         self.retraining.resume(state["retraining"])
+        self.in_force = [(since, threshold) for since, threshold in state["in_force"]]
         self.harm = None if state["harm"] is None else Alarm(**state["harm"])
 
 

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from streameval import records
-from streameval.errors import ConfigError, InputError, StreamevalError, TransportError
+from streameval.errors import ConfigError, InputError, StreamevalError, TopicError, TransportError
 from streameval.subscribe.in_force import Calibration, Cell, Change, Threshold
 from streameval.subscribe.log import Entry, OutputLog
 from streameval.subscribe.view import EMPTY, Key, Kind, Questions, View
@@ -157,7 +157,15 @@ class Subscription(Questions):
             read.update(self._read([entry]))
             if self._stop.is_set():
                 return
-        gone = {key: None for key in self._view.held() if key not in there}
+        held = self._view.held()
+        for kind in {kind for kind, _ in held} - {kind for kind, _ in there}:
+            # A log made anew and not yet filled, or emptied by mistake, must not put a service back to its defaults.
+            raise TopicError(
+                "the log had records and is empty; what was last read stays in force",
+                where=f"topic of {kind.TYPE}",
+                cure="start streameval so that it publishes again, or subscribe anew",
+            )
+        gone = {key: None for key in held if key not in there}
         self._show({**gone, **read}, silent=not self.ready)
         self._found()
         self._settled.set()

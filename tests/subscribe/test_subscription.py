@@ -156,7 +156,7 @@ def test_a_callback_sees_its_change_in_force_and_may_close_the_subscription(logs
     assert now(current) == 0.3
 
 
-@pytest.mark.parametrize("loss", ["removed", "cut", "exchanged"])
+@pytest.mark.parametrize("loss", ["removed", "emptied", "exchanged"])
 def test_a_log_that_is_lost_is_told_and_what_was_read_stays_in_force_until_it_is_back(logs, caplog, loss):
     caplog.set_level(logging.WARNING, "streameval.subscribe")
     logs.thresholds(threshold(0.3))
@@ -169,8 +169,11 @@ def test_a_log_that_is_lost_is_told_and_what_was_read_stays_in_force_until_it_is
             eventually(lambda: "gone" in current.problem)
             assert not current.healthy
             assert now(current) == 0.3
-        elif loss == "cut":
+        elif loss == "emptied":
             file.write_bytes(kept[:20])
+            eventually(lambda: "was cut" in (current.problem or ""))
+            eventually(lambda: "is empty" in current.problem)
+            assert now(current) == 0.3
         file.unlink(missing_ok=True)
         logs.thresholds(threshold(0.6, sequence=9), threshold(0.7, sequence=10))
         eventually(lambda: now(current) == 0.7)

@@ -76,7 +76,7 @@ class Switch:
     evidence: float
     """The e-process's value, on the scale of examples to a false alarm."""
     before: Measures
-    """Of the map that was in force."""
+    """Of the map that was in force, since the other began to lead."""
     after: Measures
     """Of the map that now is, over the same examples."""
 
@@ -97,6 +97,10 @@ class Champion:
         # Faded sums: examples, then log losses and Brier losses by calibrator.
         self._weight = 0.0
         self._losses: Floats = np.zeros((2, len(self._calibrators)))
+        # Since each calibrator began to lead: its lead, examples, losses of the champion and of itself.
+        self._lead: Floats = np.zeros(len(self._calibrators))
+        self._lead_weight: Floats = np.zeros(len(self._calibrators))
+        self._lead_losses: Floats = np.zeros((2, 2, len(self._calibrators)))
 
     @property
     def method(self) -> str:
@@ -147,6 +151,11 @@ class Champion:
         exponent = np.log1p(_BETS[:, np.newaxis, np.newaxis] * gain[:, np.newaxis]) * counts
         total = np.minimum(exponent.sum(axis=(2, 3)), _LARGEST_EXPONENT)
         self._m = np.exp(total) * (self._m + events)
+        begins = self._lead <= 0.0
+        self._lead = np.where(begins, 0.0, self._lead) + total[:, 1]
+        self._lead_weight = np.where(begins, 0.0, self._lead_weight) + events
+        pair = np.stack((np.broadcast_to(totals[:, [self._champion]], totals.shape), totals))
+        self._lead_losses = np.where(begins, 0.0, self._lead_losses) + pair
 
     def _decide(self) -> Switch | None:
         mixed = self._m.mean(axis=1)
@@ -154,10 +163,11 @@ class Champion:
         best = int(np.argmax(mixed))
         if mixed[best] < _EVENTS_TO_FALSE_SWITCH * max(1, len(self._calibrators) - 1):
             return None
-        measures = self.measures()
+        before, after = (self._lead_losses[:, :, best] / self._lead_weight[best]).tolist()
         previous, self._champion = self.method, best
         self._m = np.zeros_like(self._m)
-        return Switch(previous, self.method, float(mixed[best]), measures[previous], measures[self.method])
+        self._lead = np.zeros_like(self._lead)
+        return Switch(previous, self.method, float(mixed[best]), Measures(*before), Measures(*after))
 
     def state(self) -> dict[str, Any]:
         """Plain values from which `restore` goes on bit for bit."""
@@ -169,6 +179,9 @@ class Champion:
             "m": self._m,
             "weight": self._weight,
             "losses": self._losses,
+            "lead": self._lead,
+            "lead_weight": self._lead_weight,
+            "lead_losses": self._lead_losses,
         }
 
     @classmethod
@@ -193,4 +206,7 @@ class Champion:
         new._m = state["m"]
         new._weight = state["weight"]
         new._losses = state["losses"]
+        new._lead = state["lead"]
+        new._lead_weight = state["lead_weight"]
+        new._lead_losses = state["lead_losses"]
         return new
