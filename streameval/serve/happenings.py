@@ -42,7 +42,7 @@ def happenings(series: Iterable[Series], *, each: bool = False) -> list[Happenin
         found += (_move(one.key, move) for move in one.moves)
         # A map that is published again because it learnt on is no event; another method is.
         changed = zip(one.maps, [None, *one.maps], strict=False)
-        found += (_champion(one.key, new) for new, old in changed if each or old is None or new.method != old.method)
+        found += (_champion(one.key, new) for new, old in changed if (old.method if old else "identity") != new.method)
         found += (_request(one.key, request) for request in one.requests)
         found += (_alarm(one.key, alarm) for alarm in one.alarms if each or alarm.confirmed)
         found += [] if each else _advisories(one)

@@ -53,10 +53,10 @@ def sentence(key: Key, series: Series | None, segments: list[Series]) -> str:
 
 def _drifted(who: str, series: Series, alarm: Alarm) -> str:
     began = alarm.change_at if alarm.change_at is not None else alarm.at
-    found = f"diagnosis: {words.reason(alarm.diagnosis)}" if alarm.diagnosis else "no diagnosis"
+    found = f"; diagnosis: {words.reason(alarm.diagnosis)}" if alarm.diagnosis else ""
     text = (
         f"{who} drifted: {words.change(alarm.monitor, alarm.direction)}, since about {words.day(began)}"
-        f" (confirmed {words.day(alarm.at)}; {found})."
+        f" (confirmed {words.day(alarm.at)}{found})."
     )
     done = _done(series, alarm.at)
     return f"{text} {_capital(words.listing(done))}." if done else f"{text} Nothing was changed since."

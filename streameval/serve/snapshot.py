@@ -182,7 +182,7 @@ class Snapshot(msgspec.Struct):
                 direction=data.get("direction"),
                 statistic=_number(data.get("statistic")),
                 change_at=milliseconds(data.get("change_at")),
-                diagnosis=diagnosis.get("state"),
+                diagnosis=_said(diagnosis.get("state")),
                 tests=dict(diagnosis.get("tests") or {}),
                 before=_estimate(data.get("before")),
                 after=_estimate(data.get("after")),
@@ -196,7 +196,7 @@ class Snapshot(msgspec.Struct):
             Request(
                 at=at,
                 reason=str(data["reason"]),
-                diagnosis=found,
+                diagnosis=_said(found),
                 excess=_number(data.get("priority")),
             )
         )
@@ -255,3 +255,8 @@ def _estimate(raw: object) -> Estimate | None:
         return None if value is None else Estimate(value)
     value = _number(raw.get("value"))
     return None if value is None else Estimate(value, _number(raw.get("low")), _number(raw.get("high")))
+
+
+def _said(diagnosis: str | None) -> str | None:
+    """A diagnosis worth telling: that there was none yet says nothing to a reader."""
+    return None if diagnosis == "undiagnosed" else diagnosis

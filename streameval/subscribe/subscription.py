@@ -196,11 +196,7 @@ class Subscription(Questions):
     def _show(self, changes: dict[Key, Threshold | Calibration | None], *, silent: bool = False) -> None:
         """Make changes visible, then tell of them."""
         before = self._view
-        real = {
-            key: value
-            for key, value in changes.items()
-            if getattr(before.get(key), "record_id", None) != getattr(value, "record_id", None)
-        }
+        real = {key: value for key, value in changes.items() if not _same(before.get(key), value)}
         if not real:
             return
         self._view = before.updated(real)
@@ -222,6 +218,13 @@ class Subscription(Questions):
         if self._problem is None:
             _log.warning("subscription_lost: %s", problem)
         self._problem = problem
+
+
+def _same(before: Threshold | Calibration | None, after: Threshold | Calibration | None) -> bool:
+    """Whether both are the same record, read twice; the data too, as somebody may have corrected a log by hand."""
+    if before is None or after is None:
+        return before is after
+    return before.record_id == after.record_id and before.record == after.record
 
 
 def _value(entry: Entry) -> tuple[Key, Threshold | Calibration | None]:

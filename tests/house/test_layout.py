@@ -11,7 +11,7 @@ import streameval
 
 ROOT = Path(__file__).parents[2]
 NEEDED = {"CHANGELOG.md", "LICENSE", "README.md", "config", "pyproject.toml", "streameval", "tests"}
-ALLOWED = NEEDED | {".ci", ".gitattributes", ".gitignore", "deploy", "docs"}
+ALLOWED = NEEDED | {".ci", ".gitattributes", ".github", ".gitignore", "deploy"}
 # Written with brackets, so that this file does not hold what it looks for.
 FORBIDDEN = re.compile(r"/wor[k]/|/tmp/[v]env|/tmp/[b]rief|/roo[t]/|\b(?:TOD[O]|FIXM[E]|XX[X]|HAC[K])\b")
 

@@ -9,7 +9,7 @@ import pytest
 KAFKA = Path(__file__).parents[1] / "kafka"
 sys.path[:0] = [str(Path(__file__).parent), str(KAFKA)]
 
-from published import Logs
+from published import Logs  # noqa: E402
 
 _spec = importlib.util.spec_from_file_location("kafka_conftest", KAFKA / "conftest.py")
 _shared = importlib.util.module_from_spec(_spec)

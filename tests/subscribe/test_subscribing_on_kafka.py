@@ -41,8 +41,8 @@ def topics(room, partitions=1, **configs):
 
 def send(producer, topic, *entries):
     for key, value in entries:
-        producer.send(topic, value, key=key.encode())
-    producer.flush(30)
+        last = producer.send(topic, value, key=key.encode())
+    last.get(30)
 
 
 def test_what_the_daemons_transport_publishes_is_in_force_and_withdrawn_by_its_tombstones(room, commit):
@@ -95,7 +95,7 @@ def test_open_and_aborted_transactions_are_not_in_force_and_the_end_is_waited_fo
 
 
 def test_of_a_thousand_records_a_key_the_last_one_counts(room):
-    topics(room, partitions=3, segment_bytes="20000")
+    topics(room, partitions=3)
     keys = [f"s={i}" for i in range(20)]
     producer = room.producer(linger_ms=20, compression_type="gzip")
     entries = [threshold(i % 997 / 1000, segment=keys[i % 20], sequence=i // 20, at=START + i) for i in range(5_000)]
