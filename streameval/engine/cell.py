@@ -305,7 +305,8 @@ class Cell:
             if self.mixture is None or self.mixture[0] is not reference:
                 self.mixture = (reference, _mixture(reference.counts))
             mixture = self.mixture[1]
-            free = None if mixture is None else mixture.prevalence(fresh.histogram(at))
+            if mixture is not None and mixture.holds(window):
+                free = mixture.prevalence(fresh.histogram(at))
         return records.Prevalence(_interval(labelled), _interval(free))
 
     # -- state ---------------------------------------------------------------------------------------------------------

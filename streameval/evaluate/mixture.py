@@ -17,6 +17,7 @@ import math
 from typing import Final
 
 import numpy as np
+from scipy.special import chdtrc
 
 from streameval.evaluate.estimate import Estimate, Z
 from streameval.evaluate.seed import seed_of
@@ -26,6 +27,7 @@ from streameval.evidence.merge import Floats, MergedBins
 REFERENCE_POSITIVES: Final = 250
 _BINS: Final = 40
 _REPLICATES: Final = 50
+_ALPHA: Final = 0.001
 _SMOOTHING: Final = 0.5
 _NEWTON_STEPS: Final = 40
 _TOLERANCE: Final = 1e-9
@@ -45,6 +47,7 @@ class MixtureReference:
         merged = MergedBins.of(reference, _BINS)
         self.positives = reference.positives
         self._first = merged.first
+        self._counts = merged.counts
         self._densities = _densities(merged.counts)
         rng = np.random.Generator(np.random.SFC64(seed_of(reference.bins, reference.counts)))
         draws = rng.poisson(merged.counts, (_REPLICATES, *merged.counts.shape))
@@ -54,6 +57,19 @@ class MixtureReference:
         """float64[m]: how many of the scores lie in each merged bin."""
         merged = np.maximum(np.searchsorted(self._first, histogram.bins, side="right") - 1, 0)
         return np.bincount(merged, weights=histogram.counts, minlength=len(self._first)).astype(np.float64)
+
+    def holds(self, evidence: BinaryEvidence) -> bool:
+        """Whether labelled evidence still has the reference's score distributions by class, as the mixture assumes.
+
+        Pearson's two-sample chi-squared test within each class, at .001 for both together. Where it rejects, the
+        estimate is of no use: a changed P(score | label) reads as a change of prevalence.
+        """
+        merged = np.maximum(np.searchsorted(self._first, evidence.bins, side="right") - 1, 0)
+        for label in (0, 1):
+            now = np.bincount(merged, weights=evidence.counts[label], minlength=len(self._first))
+            if chi_squared(self._counts[label], now.astype(np.float64)) < _ALPHA / 2.0:
+                return False
+        return True
 
     def prevalence(self, histogram: ScoreHistogram) -> Estimate | None:
         """The maximum-likelihood prevalence of the scores; None if silent or without scores."""
@@ -68,6 +84,21 @@ class MixtureReference:
         of_reference = float(np.var(maximum_likelihood(self._replicates, n, start=q), ddof=1))
         se = math.sqrt(1.0 / information + of_reference)
         return Estimate(q, max(0.0, q - Z * se), min(1.0, q + Z * se))
+
+
+def chi_squared(a: Floats, b: Floats) -> float:
+    """The p-value of Pearson's two-sample test on counts by bin; 1 where a sample is empty.
+
+    >>> chi_squared(np.array([50.0, 50.0]), np.array([10.0, 10.0]))
+    1.0
+    """
+    total_a, total_b = float(a.sum()), float(b.sum())
+    filled = a + b > 0.0
+    if not total_a or not total_b or filled.sum() < 2:
+        return 1.0
+    difference = math.sqrt(total_b / total_a) * a[filled] - math.sqrt(total_a / total_b) * b[filled]
+    statistic = float((difference**2 / (a + b)[filled]).sum())
+    return float(chdtrc(int(filled.sum()) - 1, statistic))
 
 
 def label_free(reference: BinaryEvidence, histogram: ScoreHistogram) -> Estimate | None:

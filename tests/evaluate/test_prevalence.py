@@ -136,3 +136,17 @@ def test_the_cross_check_needs_two_classes_that_differ():
     assert pacc(labelled([1, 1]), histogram) is None
     assert pacc(labelled([0, 1]), histogram) is None
     assert pacc(reference, ScoreHistogram.empty()) is None
+
+
+def test_the_mixture_holds_under_label_shift_and_not_when_a_class_scores_otherwise():
+    rng = np.random.default_rng(3)
+
+    def evidence(n, prevalence, shift=0.0):
+        label = (rng.random(n) < prevalence).astype(np.int8)
+        score = 1.0 / (1.0 + np.exp(-(rng.normal(0.0, 1.0, n) + 2.0 * label + shift * label - 2.0)))
+        return BinaryEvidence.of(score, label)
+
+    mixture = MixtureReference(evidence(20_000, 0.1))
+    assert mixture.holds(evidence(10_000, 0.1))
+    assert mixture.holds(evidence(10_000, 0.3))
+    assert not mixture.holds(evidence(10_000, 0.1, shift=-1.0))
