@@ -85,6 +85,15 @@ def spread(args: list[str], options: set[str]) -> list[str]:
     return found
 
 
+def paragraphs(text: str) -> str:
+    """A docstring's paragraphs, each on one line, so that a terminal of any width wraps them.
+
+    >>> paragraphs("One\\n    line.\\n\\n    Two.")
+    'One line.\\n\\nTwo.'
+    """
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
 def _tell(error: StreamevalError) -> None:
     # Whatever a message quotes is people's data: it is never read as markup, and never wrapped, so it can be searched.
     console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -135,7 +144,11 @@ for _module, _command in (
     (schema, schema.schema),
 ):
     _kind = _Spread if _module is replay else TyperCommand
-    app.command(cls=_kind, epilog="\n\n".join(["[bold]Examples[/bold]", *_module.EXAMPLES]))(_command)
+    app.command(
+        cls=_kind,
+        help=paragraphs(_command.__doc__ or ""),
+        epilog="\n\n".join(["[bold]Examples[/bold]", *_module.EXAMPLES]),
+    )(_command)
 
 
 def main() -> None:

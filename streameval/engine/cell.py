@@ -25,6 +25,7 @@ from streameval.detect.life import Watch
 from streameval.detect.reference import Reference
 from streameval.engine.clock import BEGINNING
 from streameval.engine.fresh import FreshScores
+from streameval.engine.kinds import VALUES
 from streameval.engine.rows import Output, Rows
 from streameval.engine.steps import Steps
 from streameval.engine.window import Block, Window
@@ -77,7 +78,7 @@ class Cell:
             config.reference.events,
             config.reference.positives,
             config.drift.promise,
-            segments=1 + len(config.segments),
+            segments=_shares(config, segment),
             costs=self.costs or (1.0, 1.0),
             sign_weight_above=config.drift.sign_weight_above,
             advisory=tuple(config.drift.advisory),
@@ -342,6 +343,13 @@ class Cell:
         self.retraining.resume(state["retraining"])
         self.in_force = [(since, threshold) for since, threshold in state["in_force"]]
         self.harm = None if state["harm"] is None else Alarm(**state["harm"])
+
+
+def _shares(config: Model, segment: str) -> int:
+    """In how many parts the promise is cut: half of it is the whole's, all segments that there can be share the rest."""
+    if not config.segments:
+        return 1
+    return 2 if segment == WHOLE else 2 * len(config.segments) * (VALUES + 1)
 
 
 def _moved(old: CalibrationMap, new: CalibrationMap) -> bool:

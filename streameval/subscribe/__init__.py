@@ -45,8 +45,9 @@ What can be asked (`Subscription`, and `Subscription.view` for several questions
 
 While the broker is away, what was last read stays in force and ``healthy`` is false; reading goes on by itself when it
 is back. A tombstone withdraws a record. A topic that is not there yet is empty; one that vanishes is a problem and
-changes nothing. Needs Read and Describe on the two topics, and nothing of the daemon's. A process that forks subscribes
-afterwards.
+changes nothing, and neither does one that is made anew until it has records. Needs Read and Describe on the two topics,
+and nothing of the daemon's. A process that forks subscribes afterwards. What goes wrong is said once by the logger
+``streameval.subscribe``; kafka-python's own, ``kafka``, says it many times while a broker is away.
 """
 
 from __future__ import annotations

@@ -16,32 +16,21 @@ Source: design, "Surface", on ``replay``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Final, NoReturn
+from typing import Any, NoReturn
 
-import msgspec
 import numpy as np
-import xxhash
 
 from streameval.config import Topics
 from streameval.errors import InputError, InvariantError, TopicError
 from streameval.events.columns import Batch
 from streameval.transport.file_formats import json_lines, named
+from streameval.transport.file_lines import Lines
 from streameval.transport.file_times import Times
 from streameval.transport.protocol import Bounds, CommitRecord, Hints, Marks, OnStep, Outbox, Place, Record, no_step
 
 __all__ = ["Files"]
-
-LINE_LIMIT: Final = 4 << 20
-"""Bytes of one line that are kept, as in a logdir: far beyond what the contract accepts."""
-
-_BLOCK: Final = 1 << 20
-_ANCHOR: Final = 8192
-"""Lines between two places of a file that are remembered, where it is read in its own order."""
-
-_whole = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class Files:
@@ -79,14 +68,14 @@ class Files:
         self.paths = _places(predictions, topics.predictions) | _places(outcomes, topics.outcomes)
         self._at: dict[Place, int] = {}
         self._paused: set[Place] = set()
-        self._files: dict[Place, _Lines] = {}
+        self._files: dict[Place, Lines] = {}
         paths_of_time = times or {}
         for place, path in self.paths.items():
             topic = place[0]
             where = paths_of_time.get(topic, "ts")
             needs = () if topic in paths_of_time else ("id", "ts")
             order = None if as_log or not where else Times(where)
-            self._files[place] = _Lines(path, json_lines(path, needs), order)
+            self._files[place] = Lines(path, json_lines(path, needs), order)
 
     @property
     def reordered(self) -> list[Path]:
@@ -220,78 +209,3 @@ def _places(paths: Sequence[Path], topics: Sequence[str]) -> dict[Place, Path]:
             numbers = list(range(len(own)))
         found |= {(topic, number): path for number, path in zip(numbers, own, strict=True)}
     return found
-
-
-class _Lines:
-    """The lines of one file in the order of reading.
-
-    ``starts`` are the bytes where every `_ANCHOR`-th line begins, and the end; with an ``order`` (int64[n]: line read
-    at each place) they are those of every line.
-    """
-
-    def __init__(self, path: Path, file: IO[bytes], times: Times | None) -> None:
-        self.path = path
-        self.file = file
-        self.order: np.ndarray[Any, np.dtype[np.int64]] | None = None
-        self._held: tuple[int, list[bytes]] = (-1, [])
-        starts = [np.zeros(1, dtype=np.int64)]
-        size, rest = 0, b""
-        while block := file.read(_BLOCK):
-            ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n")) + (size + 1)
-            starts.append(ends)
-            size += len(block)
-            if len(ends) == 0:
-                rest += block
-                continue
-            *lines, last = (rest + block).split(b"\n")
-            if times is not None:
-                times.add(lines)
-            rest = last
-        if rest and _is_whole(rest):
-            starts.append(np.array([size + 1]))
-            if times is not None:
-                times.add([rest])
-        every = np.concatenate(starts)
-        self._n = len(every) - 1
-        self.identity = xxhash.xxh3_64_hexdigest(self._bytes(0, int(every[1]))) if self._n else ""
-        self.order = times.order() if times is not None else None
-        self.starts = every if self.order is not None else np.append(every[:-1][::_ANCHOR], every[-1])
-
-    def __len__(self) -> int:
-        return self._n
-
-    def take(self, first: int, count: int) -> list[bytes]:
-        """Lines at places ``first`` up to ``first + count``; fewer at the end of a run of lines."""
-        if first >= self._n:
-            return []
-        if self.order is not None:
-            rows = self.order[first : first + count]
-            return [
-                self._bytes(start, end)[:-1][:LINE_LIMIT]
-                for start, end in zip(self.starts[rows].tolist(), self.starts[rows + 1].tolist(), strict=True)
-            ]
-        number, skipped = divmod(first, _ANCHOR)
-        if self._held[0] != number:
-            text = self._bytes(int(self.starts[number]), int(self.starts[number + 1]))
-            self._held = (number, text[:-1].split(b"\n"))
-        return [line[:LINE_LIMIT] for line in self._held[1][skipped : skipped + count]]
-
-    def _bytes(self, start: int, end: int) -> bytes:
-        text = os.pread(self.file.fileno(), end - start, start)
-        if len(text) == end - start:
-            return text
-        if len(text) == end - start - 1 and not text.endswith(b"\n"):
-            return text + b"\n"  # the last line lacks it
-        what = "the file was cut while it was read"
-        raise InputError(what, where=str(self.path), cure="leave it alone until the replay has ended")
-
-    def close(self) -> None:
-        self.file.close()
-
-
-def _is_whole(line: bytes) -> bool:
-    try:
-        _whole(line)
-    except msgspec.DecodeError:
-        return False
-    return True

@@ -163,7 +163,9 @@ def test_the_state_is_told_with_models_positions_and_what_waits(call, worker):
     told = json.loads(call("inspect", "-c", worker, "--json").stdout)
     assert told["commit"]["positions"] == {"predictions": {"0": 6000}, "outcomes": {"0": 6000}}
     assert told["state"]["checkpoint"] == told["commit"]["n"]
-    assert 0 < told["state"]["waiting"]["fraud"] < 500
+    ended = json.loads(call("run", "-c", worker, "--until-end").stderr.splitlines()[-1])
+    assert told["state"]["waiting"] == {"fraud": ended["waiting"]}
+    assert ended["waiting"] > 0
     assert {model["segment"] for model in told["models"]} == {"*", "country=DE", "country=FR"}
     assert told["records"]["metrics"] == len(records(worker, "metrics"))
     text = call("inspect", "-c", worker).stdout

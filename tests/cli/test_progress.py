@@ -3,6 +3,9 @@
 import io
 import json
 import sys
+import time
+
+import structlog
 
 from streameval.cli.progress import Meter
 from streameval.daemon.progress import Progress
@@ -34,10 +37,9 @@ def test_a_terminal_gets_a_bar_with_the_stream_time_and_the_log_above_it(monkeyp
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
-    import structlog
-
     with Meter("reading") as meter:
         meter(Progress(1500, 3000, stream.START))
+        time.sleep(0.3)  # the bar is drawn ten times a second
         structlog.get_logger().info("something", fact=1)
         meter(Progress(3000, 3000, None))
     text = terminal.getvalue()

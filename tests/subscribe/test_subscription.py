@@ -295,7 +295,7 @@ def test_a_pair_written_together_is_never_seen_torn_through_one_view(logs):
                 wrong.append((whole, own))
 
     with subscribe.thresholds(logs.origin, every=0.001, timeout=10) as current:
-        readers = [threading.Thread(target=ask, args=(current,)) for _ in range(4)]
+        readers = [threading.Thread(target=ask, args=(current,)) for _ in range(2)]
         for reader in readers:
             reader.start()
         for step in range(1, 100):

@@ -15,8 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streameval.config import Topics
-from streameval.errors import InputError, InvariantError, TopicError
-from streameval.transport import file_formats
+from streameval.errors import InputError, InvariantError, MissingDependencyError, TopicError
 from streameval.transport.files import Files
 
 TOPICS = Topics()
@@ -246,7 +245,7 @@ def test_a_file_that_cannot_be_read_is_named_with_what_is_wrong_and_the_cure(tmp
 def test_a_missing_package_is_named_with_the_command_that_brings_it(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     (tmp_path / "a.parquet").write_bytes(b"")
-    with pytest.raises(file_formats.MissingDependencyError, match="pyarrow") as error:
+    with pytest.raises(MissingDependencyError, match="pyarrow") as error:
         Files([tmp_path / "a.parquet"], [], TOPICS)
     assert error.value.cure == "pip install 'streameval[parquet]'"
 
