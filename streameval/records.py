@@ -389,6 +389,15 @@ def key_of(*parts: str) -> str:
     return "/".join(part if part == "*" else "=".join(quote(p, safe="") for p in part.split("=", 1)) for part in parts)
 
 
+def source_of(worker: str) -> str:
+    """The ``source`` of a worker's records.
+
+    >>> source_of("payments-0")
+    '/streameval/payments-0'
+    """
+    return f"/streameval/{quote(worker, safe='')}"
+
+
 def parts_of(key: str) -> tuple[str, ...]:
     """What :func:`key_of` joined.
 
@@ -428,7 +437,7 @@ def cloudevent(data: Data, *, worker: str, lineage: str, key: str, sequence: int
     return _ENCODER.encode(
         CloudEvent(
             id=xxhash.xxh3_128_hexdigest(identity.encode()),
-            source=f"/streameval/{quote(worker, safe='')}",
+            source=source_of(worker),
             type=data.TYPE,
             subject=key,
             time=rfc3339(time),

@@ -86,10 +86,10 @@ def spread(args: list[str], options: set[str]) -> list[str]:
 
 
 def paragraphs(text: str) -> str:
-    """A docstring's paragraphs, each on one line, so that a terminal of any width wraps them.
+    r"""A docstring's paragraphs, each on one line, so that a terminal of any width wraps them.
 
-    >>> paragraphs("One\\n    line.\\n\\n    Two.")
-    'One line.\\n\\nTwo.'
+    >>> paragraphs("One\n    line.\n\n    Two.")
+    'One line.\n\nTwo.'
     """
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 

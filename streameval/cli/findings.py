@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from streameval.cli.rate import Rate, measured
 from streameval.cli.stored import newest
 from streameval.config import Config, Kafka, LogDir, duration_text
+from streameval.config.worker import OUTPUTS
 from streameval.errors import ConfigValueError, StreamevalError
 from streameval.transport.opening import open_transport
 from streameval.transport.protocol import MAX_RECORD, Transport
@@ -107,11 +108,13 @@ def _state(config: Config) -> Iterator[Finding]:
 
 def _transport(config: Config, transport: Transport) -> Iterator[Finding]:
     chosen = config.transport
+    inputs = transport.partitions((*config.topics.predictions, *config.topics.outcomes))
     if isinstance(chosen, Kafka):
         yield Finding("ok", "transport", f"Kafka answers at {', '.join(chosen.bootstrap)}")
+        yield _outputs(chosen, transport.partitions(getattr(config.topics, key) for key in OUTPUTS))
     else:
         yield from _directory(chosen)
-    for topic, partitions in transport.partitions((*config.topics.predictions, *config.topics.outcomes)).items():
+    for topic, partitions in inputs.items():
         if partitions:
             yield Finding("ok", "topic", f"{topic} has {_many(len(partitions), 'partition')}")
         else:
@@ -126,6 +129,15 @@ def _transport(config: Config, transport: Transport) -> Iterator[Finding]:
         yield from (Finding("warn", "topic settings", said) for said in found)
         if not found:
             yield Finding("ok", "topic settings", f"fit records of {MAX_RECORD:,} bytes")
+
+
+def _outputs(chosen: Kafka, found: dict[str, list[int]]) -> Finding:
+    missing = ", ".join(topic for topic, partitions in found.items() if not partitions)
+    if not missing:
+        return Finding("ok", "output topics", "all are there")
+    if chosen.create_topics:
+        return Finding("ok", "output topics", f"{missing} will be created")
+    return Finding("fail", "output topics", f"{missing} are missing", "create them, or set transport.create_topics")
 
 
 def _directory(chosen: LogDir) -> Iterator[Finding]:

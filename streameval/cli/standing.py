@@ -5,8 +5,9 @@ Invariant: it only reads, takes no lock, and so can be asked for while the worke
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +24,8 @@ from streameval.transport.opening import open_transport
 from streameval.transport.protocol import Record
 
 __all__ = ["print_standing", "standing"]
+
+_TRIES: Final = 5
 
 
 def standing(config: Config | None, records: Iterable[Record]) -> dict[str, Any]:
@@ -44,13 +47,17 @@ def standing(config: Config | None, records: Iterable[Record]) -> dict[str, Any]
     if record is not None:
         time = None if record.T is None else rfc3339(record.T)
         commit = {"n": record.n, "lineage": record.lineage, "time": time, "positions": record.positions}
-    kept = newest(config.state)
-    return {
-        "worker": config.worker,
-        "commit": commit,
-        "state": None if kept is None else {"checkpoint": kept.n, "bytes": kept.size, "waiting": kept.waiting()},
-        **told,
-    }
+    return {"worker": config.worker, "commit": commit, "state": _state(config), **told}
+
+
+def _state(config: Config) -> dict[str, Any] | None:
+    for _ in range(_TRIES):
+        kept = newest(config.state)
+        if kept is None:
+            break
+        with contextlib.suppress(FileNotFoundError):  # the worker has replaced it meanwhile
+            return {"checkpoint": kept.n, "bytes": kept.size, "waiting": kept.waiting()}
+    return None
 
 
 def _key(snapshot: Snapshot, series: Series) -> dict[str, Any]:

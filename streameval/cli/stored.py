@@ -43,8 +43,9 @@ class Stored:
 
 
 def _rows(join: dict[str, Any]) -> int:
-    rows = sum(run["fixed"][1][0][2] for run in join["rows"]["runs"])
-    return rows + sum(layout[0][2] - taken for _, _, layout, taken in join["predictions"]["chunks"])
+    rows: int = sum(run["fixed"][1][0][2] for run in join["rows"]["runs"])
+    waiting: int = sum(layout[0][2] - taken for _, _, layout, taken in join["predictions"]["chunks"])
+    return rows + waiting
 
 
 def newest(directory: Path) -> Stored | None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -24,7 +25,7 @@ from streameval.daemon.reading import BATCH, Reading
 from streameval.engine import Engine
 from streameval.engine.clock import BEGINNING, Key
 from streameval.engine.publisher import Published
-from streameval.errors import CommitError, StateMismatchError, StorageError
+from streameval.errors import CommitError, ConnectionFailedError, StateMismatchError, StorageError, TransportError
 from streameval.transport.checkpoint import Checkpoints
 from streameval.transport.commit import Committed, Committer, Start
 from streameval.transport.opening import open_transport, output_topics
@@ -34,6 +35,8 @@ __all__ = ["Daemon"]
 
 LOOK = 5.0
 """Seconds between two looks for new partitions."""
+HEED = 0.25
+"""Share of ``idle_after`` between two looks for silent partitions."""
 WAIT = 0.1
 """Seconds that an idle loop waits for events at a time."""
 RETRY = 1.0
@@ -112,7 +115,7 @@ class _Run:
         self.marks: dict[tuple[str, str], Record] = {}
         self.read_to: dict[Key, int] = {}
         self.active: dict[Key, float] = {}
-        self.began = self.looked = self.committed = time.monotonic()
+        self.began = self.looked = self.heeded = self.committed = time.monotonic()
         self.total: int | None = None
         self.paused = False
         self.stalled: set[str] = set()
@@ -127,7 +130,7 @@ class _Run:
             log.warning("state_damaged", message=message)
         self.engine = Engine(self.config, start.lineage)
         self._restore(start)
-        self.reading = Reading(self.transport, self.engine, self.transport.clock_marks())
+        self.reading = Reading(self.transport, self.engine, self.transport.clock_marks(), self.config.worker)
         self._assign(start)
         log.info(
             "started",
@@ -154,9 +157,16 @@ class _Run:
                 log.info("configuration_changed", change=change)
         elif start.mode == "fresh":
             self.engine.publisher.sequences = {key: last + 1 for key, last in start.sequences.items()}
+            topics = [self.config.topics.thresholds, self.config.topics.calibration]
+            latest = {(r.topic, r.key): r.value for r in self.transport.published(topics)}
+            self.engine.take_up(value for value in latest.values() if value is not None)
 
     def _assign(self, start: Start) -> None:
         at = {} if start.checkpoint is None else start.checkpoint.positions
+        if start.mode == "fresh" and start.record is not None:
+            # What the earlier lineage has read is not counted again.
+            read = start.record.positions
+            at = {(topic, partition): offset for topic, inner in read.items() for partition, offset in inner.items()}
         hints = None if start.checkpoint is None else start.checkpoint.manifest.hints
         positions: dict[Key, int] = {}
         ends: dict[Key, int] = {}
@@ -169,14 +179,21 @@ class _Run:
                     cure="restore a copy of the state directory, or start with --fresh",
                 )
             positions[place] = at.get(place, begin)
+            if start.mode == "fresh":
+                positions[place] = min(max(positions[place], begin), end)
             ends[place] = end
-            # A partition that appeared since the checkpoint enters at T, as one that is empty now will.
-            self.engine.clocks.add(*place, empty=begin == end or (start.checkpoint is not None and place not in at))
+            # A partition that appeared after T began to move enters at T, as one that is empty now will.
+            self.engine.clocks.add(*place, empty=begin == end or (place not in at and self.engine.now > BEGINNING))
         self.transport.assign(positions, hints)
         now = time.monotonic()
         self.active = dict.fromkeys(positions, now)
-        for place in positions:
+        for place, position in positions.items():
             self.reading.set_floors(place)
+            if start.mode == "fresh" and start.record is not None and start.record.T is not None:
+                mark = self.engine.clocks.raise_floor(*place, position, start.record.T, "fresh")
+                self._collect([self.engine.mark(mark)] if mark is not None else [])
+        if start.mode == "fresh":
+            self._advance()
         self.read_to = dict(positions)
         if self.until_end:
             self.reading.ends = ends
@@ -195,15 +212,17 @@ class _Run:
             self.health.turned = now
             if self._due(now):
                 self._commit()
-            if progressed:
-                continue
             if self.until_end:
-                if not self.reading.places():
-                    return
-                self._starved()
-                time.sleep(0.002)
-            else:
-                self._idle(now)
+                if not progressed:
+                    if not self.reading.places():
+                        return
+                    self._starved()
+                    time.sleep(0.002)
+                continue
+            # Also while events flow: a busy partition must not hide a silent one, nor a new one.
+            self._watch(now)
+            if not progressed:
+                self._idle()
 
     def _turn(self) -> bool:
         """Read one batch and act on it; False where there was nothing to read."""
@@ -258,17 +277,26 @@ class _Run:
                 cure="raise max_rows (40 bytes a row), or shorten labels.wait",
             )
 
-    def _idle(self, now: float) -> None:
-        if now - self.looked >= LOOK:
-            self.looked = now
-            self._look()
+    def _idle(self) -> None:
+        """Wait a moment for events."""
         batches = self.transport.poll(BATCH, WAIT)
         for batch in batches:
             self._collect(self.reading.take(batch))
         if batches:
             self._advance()
-        else:
-            self._silence(time.monotonic())
+
+    def _watch(self, now: float) -> None:
+        """What the wall clock is asked for: new partitions and silent ones."""
+        try:
+            if now - self.looked >= LOOK:
+                self.looked = now
+                self._look()
+            if now - self.heeded >= min(WAIT, HEED * self.config.idle_after / 1000):
+                self.heeded = now
+                self._silence(now)
+        except ConnectionFailedError as error:
+            # Reading goes on by itself when the cluster is back; until then nothing is decided.
+            log.warning("cluster_away", error=str(error))
 
     def _look(self) -> None:
         """New partitions enter at T."""
@@ -331,10 +359,10 @@ class _Run:
         state, blobs = self.engine.export(self.known)
         outbox, self.outbox, self.marks = self.outbox, Outbox(), {}
         T = stream_time(self.engine)
-        try:
-            done = self.committer.commit(state=state, blobs=blobs, outbox=outbox, T=T, positions=positions)
-        except CommitError as error:
-            done = self._settle(error)
+        commit = partial(
+            self.committer.commit, state=state, blobs=blobs, outbox=outbox, T=T, positions=positions
+        )
+        done = self._persistently(commit)
         self.known = set(blobs)
         self.positions = positions
         self.tally.commits += 1
@@ -343,19 +371,20 @@ class _Run:
         if self.daemon.on_records is not None and done.outbox:
             self.daemon.on_records(done.outbox.records)
 
-    def _settle(self, error: CommitError) -> Committed:
+    def _persistently(self, commit: Callable[[], Committed]) -> Committed:
         """A commit that is not visible is tried again for as long as it takes; the outputs wait."""
+        attempt = commit
         while True:
-            log.warning("commit_failed", error=str(error))
-            if self.daemon.stopping:
-                # The checkpoint is sealed: the next start delivers it.
-                raise error
-            time.sleep(RETRY)
             try:
-                done = self.committer.settle()
-            except CommitError as again:
-                error = again
-                continue
-            if done is None:
-                raise error
-            return done
+                return attempt()
+            except CommitError as error:
+                # Sealed: from now on these bytes are delivered, by this process or by the next.
+                failed: TransportError = error
+                attempt = self.committer.settle
+            except ConnectionFailedError as error:
+                failed = error
+            log.warning("commit_failed", error=str(failed))
+            if self.daemon.stopping:
+                raise failed
+            time.sleep(RETRY)
+            self.health.turned = time.monotonic()

@@ -31,16 +31,21 @@ class Reading:
     Args:
         transport, engine: Where events come from and where they go.
         marks: Values of the topic ``clock``; configuration marks among them are passed over.
+        worker: Take the marks of this worker only: shards share the topic, and each has its own clock. None: all.
     """
 
-    def __init__(self, transport: Transport, engine: Engine, marks: Iterable[bytes] = ()) -> None:
+    def __init__(
+        self, transport: Transport, engine: Engine, marks: Iterable[bytes] = (), worker: str | None = None
+    ) -> None:
         self.transport = transport
         self.engine = engine
         self.ends: dict[Key, int] | None = None
         self.marks: dict[Key, dict[int, int]] = {}
+        source = None if worker is None else records.source_of(worker)
         for value in marks:
-            mark = records.read(value).data
-            if isinstance(mark, records.Mark) and mark.reason != "configuration":
+            event = records.read(value)
+            mark = event.data
+            if isinstance(mark, records.Mark) and mark.reason != "configuration" and event.source == (source or event.source):
                 floors = self.marks.setdefault((mark.topic, mark.partition), {})
                 floors[mark.offset] = max(records.epoch_ms(mark.floor), floors.get(mark.offset, 0))
 
@@ -76,15 +81,24 @@ class Reading:
         return published
 
     def set_floors(self, place: Key) -> None:
-        """Set the recorded mark that stands at the present position, if there is one."""
-        floor = self.marks.get(place, {}).get(self.transport.position(place))
-        if floor is not None:
-            self.engine.clocks.raise_floor(*place, 0, floor, "recorded")
+        """Set the recorded marks that stand up to the present position."""
+        floors = self.marks.get(place)
+        if not floors:
+            return
+        position = self.transport.position(place)
+        if not self.engine.clocks.partitions[place].entered:
+            # It did enter, at its first mark: from now on T waits for it, as it did when the mark was made.
+            position = max(position, min(floors))
+        self._raise(place, position)
+
+    def _raise(self, place: Key, offset: int) -> None:
+        # A mark may stand where no event does: logs have holes, as aborted transactions leave them.
+        passed = [floor for at, floor in self.marks.get(place, {}).items() if at <= offset]
+        if passed:
+            self.engine.clocks.raise_floor(*place, offset, max(passed), "recorded")
 
     def _enter(self, place: Key, offset: int) -> list[Published]:
-        floor = self.marks.get(place, {}).get(offset)
-        if floor is not None:
-            self.engine.clocks.raise_floor(*place, offset, floor, "recorded")
+        self._raise(place, offset)
         mark = self.engine.clocks.enter(*place, offset)
         return [] if mark is None else [self.engine.mark(mark)]
 

@@ -139,7 +139,9 @@ class Advisory:
 
 def _feed(detector: Detector, bits: np.ndarray[Any, np.dtype[np.uint8]]) -> bool:
     drift = False
+    update = detector.update
     for bit in bits.tolist():
-        detector.update(bit)
-        drift |= bool(detector.drift_detected)
+        update(bit)
+        if detector.drift_detected:
+            drift = True
     return drift

@@ -86,6 +86,7 @@ class Cell:
         self.champion = Champion(config.calibration.half_life) if segment == WHOLE else None
         self.published_map: CalibrationMap | None = None
         self.published_at = BEGINNING
+        self.map_inherited = False
         self.retraining = RetrainingPolicy(
             self.costs or (1.0, 1.0), config.retraining.margin, config.retraining.cooldown
         )
@@ -98,7 +99,16 @@ class Cell:
 
     def begin(self, at: int) -> Output:
         """The first record of a version: the threshold in force from the start."""
-        return self._threshold_record(at, self.config.threshold, None, "initial", None, None)
+        threshold = self.threshold(self)
+        reason = "initial" if threshold == self.config.threshold else "inherited"
+        return self._threshold_record(at, threshold, None, reason, None, None)
+
+    def take_up(self, threshold: float | None, calibration: CalibrationMap | None) -> None:
+        """Hold to what subscribers have from an earlier lineage: the map stays until another one proves better."""
+        if threshold is not None:
+            self.own_threshold = threshold
+        if calibration is not None and self.champion is not None:
+            self.published_map, self.map_inherited = calibration, True
 
     def end(self, at: int) -> list[Output]:
         """Tombstones for what was published under the cell's key in compacted topics."""
@@ -166,6 +176,9 @@ class Cell:
         switch = self.champion.step(evidence)
         current = self.champion.map
         known = self.published_map
+        if switch is None and self.map_inherited:
+            return []
+        self.map_inherited = False
         if switch is None and known is not None and (known.method == current.method and not _moved(known, current)):
             return []
         own = self.champion.measures().get(current.method)
@@ -324,6 +337,7 @@ class Cell:
             "champion": None if self.champion is None else self.champion.state(),
             "published_map": None if known is None else [known.method, known.x, known.y],
             "published_at": self.published_at,
+            "map_inherited": self.map_inherited,
             "retraining": self.retraining.state(),
             "in_force": [list(entry) for entry in self.in_force],
             "harm": None if harm is None else {name: getattr(harm, name) for name in Alarm.__slots__},
@@ -339,14 +353,14 @@ class Cell:
             self.champion = Champion.restore(state["champion"])
         known = state["published_map"]
         self.published_map = None if known is None else CalibrationMap(*known)
-        self.published_at = state["published_at"]
+        self.published_at, self.map_inherited = state["published_at"], state["map_inherited"]
         self.retraining.resume(state["retraining"])
         self.in_force = [(since, threshold) for since, threshold in state["in_force"]]
         self.harm = None if state["harm"] is None else Alarm(**state["harm"])
 
 
 def _shares(config: Model, segment: str) -> int:
-    """In how many parts the promise is cut: half of it is the whole's, all segments that there can be share the rest."""
+    """In how many parts the promise is cut: half of it is the whole's, all possible segments share the rest."""
     if not config.segments:
         return 1
     return 2 if segment == WHOLE else 2 * len(config.segments) * (VALUES + 1)

@@ -11,13 +11,14 @@ Source: DESIGN "The way of an event".
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xxhash
 
+from streameval import records
 from streameval.config import Config, Model
 from streameval.config.change import Change, changes, digest, facts
 from streameval.engine.clock import BEGINNING, Admitted, Clocks, Mark
@@ -25,6 +26,7 @@ from streameval.engine.model import ModelFold
 from streameval.engine.publisher import Published, Publisher
 from streameval.engine.rows import Output, TooLate
 from streameval.errors import ConfigChangeError, StateVersionError
+from streameval.evaluate.calibration.champion import CalibrationMap
 from streameval.events.columns import NO_MODEL, Batch, Outcomes, Predictions
 from streameval.events.contract import ModelSpec
 from streameval.events.decode import Decoder
@@ -291,6 +293,25 @@ class Engine:
             self.changed = [str(change) for change in changed]
             published.append(self.publisher.configuration(self.now, digest(self.config), self.changed))
         return published
+
+    def take_up(self, published: Iterable[bytes]) -> None:
+        """Begin a new lineage with what an earlier one left in force.
+
+        Args:
+            published: Records of thresholds and calibration maps, in the order in which they were published.
+        """
+        for value in published:
+            data = records.read(value).data
+            fold = self.models.get(data.model)
+            if fold is None:
+                continue
+            cell = (data.version, data.segment)
+            threshold, known = fold.earlier.get(cell, (None, None))
+            if isinstance(data, records.Threshold):
+                threshold = data.threshold
+            elif isinstance(data, records.Calibration):
+                known = CalibrationMap(data.method, np.array(data.knots.x), np.array(data.knots.y))
+            fold.earlier[cell] = (threshold, known)
 
     def _resume(self, fold: ModelFold, saved: dict[str, Any], load: Callable[[str], Any]) -> None:
         prefix = saved["prefix"]

@@ -23,12 +23,15 @@ from streameval.engine.fresh import FreshScores
 from streameval.engine.kinds import ABSENT, VERSIONS, Kinds
 from streameval.engine.rows import Output, Rows, TooLate
 from streameval.engine.window import Correction
+from streameval.evaluate.calibration.champion import CalibrationMap
 from streameval.evidence.binary import BinaryEvidence
 from streameval.join import Amendments, Cohorts, Join
 
 if TYPE_CHECKING:
     from streameval.config import Model
 
+InForce = tuple[float | None, CalibrationMap | None]
+"""The threshold and the map that subscribers have."""
 CellKey = tuple[int, int, int]
 """(version's place, segment name's place or -1 for the whole, value's place or 0)."""
 
@@ -59,6 +62,8 @@ class ModelFold:
         )
         self.cells: dict[CellKey, Cell] = {}
         self.fresh: dict[int, FreshScores] = {}
+        self.earlier: dict[tuple[str, str], InForce] = {}
+        """What an earlier lineage left in force, by version and segment."""
         self.counted_from: int | None = None
         self.matured = 0
         self.unlabelled = 0
@@ -210,6 +215,7 @@ class ModelFold:
             place, name, value = key
             segment = "*" if name < 0 else f"{self.names[name]}={self.kinds.value(name, value)}"
             cell = Cell(self.config, self.kinds.version(place), segment, self.interval)
+            cell.take_up(*self.earlier.get((cell.version, segment), (None, None)))
             self.cells[key] = cell
             self.cells = dict(sorted(self.cells.items()))
         return cell
@@ -277,7 +283,12 @@ class ModelFold:
 
     def state(self) -> dict[str, Any]:
         """Plain values of everything but the retained rows, which the join exports on its own."""
+        earlier = [
+            [version, segment, threshold, None if known is None else [known.method, known.x, known.y]]
+            for (version, segment), (threshold, known) in sorted(self.earlier.items(), key=lambda item: item[0])
+        ]
         return {
+            "earlier": earlier,
             "kinds": self.kinds.state(),
             "cells": [[list(key), cell.state()] for key, cell in self.cells.items()],
             "fresh": [[place, fresh.state()] for place, fresh in sorted(self.fresh.items())],
@@ -298,5 +309,9 @@ class ModelFold:
         for place, fresh in state["fresh"]:
             self.fresh[place] = FreshScores(self.config.evaluate.window)
             self.fresh[place].restore(fresh)
+        self.earlier = {
+            (version, segment): (threshold, None if known is None else CalibrationMap(*known))
+            for version, segment, threshold, known in state["earlier"]
+        }
         self.counted_from = state["counted_from"]
         self.matured, self.unlabelled = state["matured"], state["unlabelled"]

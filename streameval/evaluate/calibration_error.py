@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streameval.evaluate.estimate import TAIL, Estimate, proportion
+from streameval.evaluate.estimate import TAIL, Estimate, proportions
 from streameval.evaluate.seed import seed_of
 from streameval.evidence import BinaryEvidence
 from streameval.evidence.merge import MergedBins
@@ -89,13 +89,10 @@ def reliability(
     (0.25, 0.25, 4)
     """
     merged = MergedBins.of(evidence, bins, probability)
-    points: list[dict[str, float | int]] = []
-    for p, (n0, n1) in zip(merged.mean_probability.tolist(), merged.counts.T.tolist(), strict=True):
-        share = proportion(n1, n0)
-        points.append(
-            {"score": p, "observed": share.value, "low": share.low, "high": share.high, "events": int(n0 + n1)}
-        )
-    return points
+    n0, n1 = merged.counts
+    columns = (merged.mean_probability, *proportions(n1, n0), merged.events.astype(np.int64))
+    names = ("score", "observed", "low", "high", "events")
+    return [dict(zip(names, point, strict=True)) for point in zip(*(x.tolist() for x in columns), strict=True)]
 
 
 def calibration_in_the_large(evidence: BinaryEvidence, probability: Floats | None = None) -> float | None:

@@ -10,7 +10,11 @@ from __future__ import annotations
 import math
 from typing import Final, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from scipy.special import betaincinv
+
+Floats = npt.NDArray[np.float64]
 
 CONFIDENCE: Final = 0.95
 """The confidence of every published interval."""
@@ -55,6 +59,17 @@ def proportion(successes: float, failures: float) -> Estimate:
     >>> [round(x, 4) for x in proportion(3, 7)]
     [0.3, 0.0927, 0.6058]
     """
-    a, b = successes + 0.5, failures + 0.5
-    low, high = betaincinv(a, b, (TAIL, 1.0 - TAIL)).tolist()
+    low, high = betaincinv(successes + 0.5, failures + 0.5, (TAIL, 1.0 - TAIL)).tolist()
     return Estimate(successes / (successes + failures), low if successes else 0.0, high if failures else 1.0)
+
+
+def proportions(successes: Floats, failures: Floats) -> tuple[Floats, Floats, Floats]:
+    """`proportion` of many: `(value, low, high)`, float64[n] each.
+
+    >>> [round(x[0].item(), 4) for x in proportions(np.array([3.0]), np.array([7.0]))]
+    [0.3, 0.0927, 0.6058]
+    """
+    a, b = successes + 0.5, failures + 0.5
+    low = np.where(successes > 0.0, betaincinv(a, b, TAIL), 0.0)
+    high = np.where(failures > 0.0, betaincinv(a, b, 1.0 - TAIL), 1.0)
+    return successes / (successes + failures), low, high

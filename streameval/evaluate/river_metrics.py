@@ -1,8 +1,8 @@
 """River's metrics by class name, fed from the same evidence as our own.
 
-A metric is built with River's defaults and fed at most 64 merged bins, by label, with the counts as weights: metrics of
-decisions get the decision at the threshold in force (no merged bin straddles it, so they are exact), metrics of
-probabilities get the merged bin's mean. River's `ROCAUC` with its 10 thresholds is therefore never published as `auc`.
+A metric is built with River's defaults. Metrics of decisions are fed the four cells of the confusion at the threshold in
+force, with their counts as weights: they know no more, and are exact. Metrics of probabilities are fed at most 64 merged
+bins, by label, with the bin's mean and its counts. River's `ROCAUC` with its 10 thresholds is therefore never published as `auc`.
 
 Invariant: only classification metrics whose `update` takes a weight are accepted, and a wrong name is refused before
 anything runs.
@@ -15,16 +15,20 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from river import metrics
 from river.metrics.base import ClassificationMetric
 
 from streameval.errors import ConfigValueError
+from streameval.evaluate.metrics import confusion
 from streameval.evidence import EDGES, BinaryEvidence, threshold_bin
 from streameval.evidence.merge import Floats, MergedBins
 
 _MERGED: Final = 64
+
+Fed: TypeAlias = list[tuple[bool, bool | dict[bool, float], float]]
+"""(label, what was predicted, weight)."""
 
 
 def _usable(found: object) -> bool:
@@ -95,20 +99,36 @@ def river_metrics(
     validate(names)
     if not evidence.events or not names:
         return {}
-    first = threshold_bin(threshold)
-    merged = MergedBins.of(evidence, _MERGED, probability, at=first if first < len(EDGES) - 1 else None)
-    fed: list[tuple[bool, bool, dict[bool, float], float]] = []
-    for bin_, p, counts in zip(
-        merged.first.tolist(), merged.mean_probability.tolist(), merged.counts.T.tolist(), strict=True
-    ):
-        by_class = {True: p, False: 1.0 - p}
-        fed.extend((bool(y), bin_ >= first, by_class, w) for y, w in enumerate(counts) if w)
+    fed: dict[bool, Fed] = {}
     values = {}
     for name in names:
         metric: Any = getattr(metrics, name)()
-        for y, decided, by_class, w in fed:
-            metric.update(y, decided if metric.requires_labels else by_class, w=w)
+        of_decisions = metric.requires_labels
+        if of_decisions not in fed:
+            fed[of_decisions] = (
+                _decisions(evidence, threshold) if of_decisions else _merged(evidence, threshold, probability)
+            )
+        for y, predicted, w in fed[of_decisions]:
+            metric.update(y, predicted, w=w)
         value = metric.get()
         if math.isfinite(value):
             values[name] = float(value)
     return values
+
+
+def _decisions(evidence: BinaryEvidence, threshold: float) -> Fed:
+    """How often each decision met each label."""
+    c = confusion(evidence, threshold)
+    cells = ((False, False, c.tn), (True, False, c.fn), (False, True, c.fp), (True, True, c.tp))
+    return [(y, decision, float(w)) for y, decision, w in cells if w]
+
+
+def _merged(evidence: BinaryEvidence, threshold: float, probability: Floats | None) -> Fed:
+    """The merged bins' mean probabilities, by label."""
+    first = threshold_bin(threshold)
+    merged = MergedBins.of(evidence, _MERGED, probability, at=first if first < len(EDGES) - 1 else None)
+    fed: Fed = []
+    for p, counts in zip(merged.mean_probability.tolist(), merged.counts.T.tolist(), strict=True):
+        by_class = {True: p, False: 1.0 - p}
+        fed.extend((bool(y), by_class, w) for y, w in enumerate(counts) if w)
+    return fed

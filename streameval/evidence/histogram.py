@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streameval.evidence.binary import BinaryEvidence, EvidenceError, check_version
-from streameval.evidence.bins import bin_of
+from streameval.evidence.bins import BINS, bin_of
 from streameval.evidence.exact import UNIT, Integers, fixed, from_plain, minus, plus, sums_by, to_plain
 
 _STATE_VERSION: Final = 1
@@ -45,8 +45,14 @@ class ScoreHistogram:
     @classmethod
     def of(cls, score: npt.NDArray[np.float64]) -> Self:
         """The histogram of score[n], each in [0, 1]."""
-        bins, code = np.unique(bin_of(score), return_inverse=True)
-        return cls(bins, np.bincount(code, minlength=len(bins)), sums_by(code, fixed(score), len(bins)))
+        bin_ = bin_of(score)
+        if len(score) * 4 < BINS:
+            # Dense accumulators cost their size: few scores are numbered by the bins that they fill.
+            bins, code = np.unique(bin_, return_inverse=True)
+            return cls(bins, np.bincount(code, minlength=len(bins)), sums_by(code, fixed(score), len(bins)))
+        counts = np.bincount(bin_, minlength=BINS)
+        held = np.flatnonzero(counts)
+        return cls(held.astype(np.int16), counts[held], sums_by(bin_, fixed(score), BINS)[held])
 
     @classmethod
     def of_evidence(cls, evidence: BinaryEvidence) -> Self:

@@ -57,9 +57,9 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
-from urllib.parse import quote
 
-from streameval.errors import CommitError, FencedError, InvariantError, StateMismatchError, TopicError
+from streameval.records import source_of
+from streameval.errors import CommitError, ConnectionFailedError, FencedError, InvariantError, StateMismatchError, TopicError
 from streameval.transport import durable
 from streameval.transport.checkpoint import SCHEMA, Blob, Checkpoint, Checkpoints, Facts, Suppressed
 from streameval.transport.protocol import CommitRecord, Marks, OnStep, Outbox, Place, Transport, no_step
@@ -240,7 +240,7 @@ class Committer:
 
     @property
     def _source(self) -> str:
-        return f"/streameval/{quote(self.worker, safe='')}"
+        return source_of(self.worker)
 
     def _compare(self, recorded: Mapping[str, str], inputs: Iterable[str]) -> None:
         """Keep the identities of the inputs, after comparing them with the recorded ones."""
@@ -273,17 +273,20 @@ class Committer:
             positions: next offset to read of every assigned partition.
 
         Raises:
-            CommitError: nothing is visible; call `settle`, as often as wanted, before the next commit.
+            ConnectionFailedError: nothing was done; call it again with the same arguments.
+            CommitError: sealed, but not known to be visible; call `settle`, as often as wanted, before the next commit.
             StreamevalError: anything else ends this process's work; see the module's table.
         """
         if not self._ready or self._pending is not None:
             raise InvariantError(
                 "commit before start, or after a failed one", where=f"worker {self.worker}", cure="report it"
             )
-        self._ready = False
         with durable.storage(self.checkpoints.path):
-            admitted = self._suppression.admit(outbox)
+            # What asks the logs comes first: if they do not answer, nothing has changed.
             self._compare(self._topic_ids, {topic for topic, _ in positions})
+            before = self.transport.ends(self.outputs)
+            self._ready = False
+            admitted = self._suppression.admit(outbox)
             nested: dict[str, dict[int, int]] = {}
             for (topic, partition), offset in sorted(positions.items()):
                 nested.setdefault(topic, {})[partition] = offset
@@ -302,7 +305,7 @@ class Committer:
                 topic_ids=self._topic_ids,
                 previous=self._record.digest if self._record else "",
                 hints=self.transport.hints(),
-                before=self.transport.ends(self.outputs),
+                before=before,
                 suppressed=suppressed,
             )
             sealed = self.checkpoints.save(facts, state, blobs, admitted, self._step)
@@ -310,18 +313,27 @@ class Committer:
             self._pending = sealed
             return self._deliver(sealed)
 
-    def settle(self) -> Committed | None:
-        """Deliver again what the last commit could not, for the same bytes; None if nothing waits."""
+    def settle(self) -> Committed:
+        """Deliver again what the last commit could not, the same bytes.
+
+        Raises:
+            CommitError: still not; call it again.
+            InvariantError: nothing waits.
+        """
         if self._pending is None:
-            return None
+            raise InvariantError("nothing waits to be delivered", where=f"worker {self.worker}", cure="report it")
         with durable.storage(self.checkpoints.path):
             return self._deliver(self._pending)
 
     def _deliver(self, sealed: Checkpoint) -> Committed:
         record = sealed.record()
-        self.transport.deliver(sealed.outbox, record, sealed.manifest.before, self._step)
-        self._step("commit.7")
-        seen = self.transport.commit_record(self.worker)
+        try:
+            self.transport.deliver(sealed.outbox, record, sealed.manifest.before, self._step)
+            self._step("commit.7")
+            seen = self.transport.commit_record(self.worker)
+        except ConnectionFailedError as error:
+            what = f"checkpoint {record.n} may or may not be published: {error.what}"
+            raise CommitError(what, where=error.where, cure=error.cure) from error
         if seen != record:
             what = f"checkpoint {record.n} was delivered, but the last commit record is another one"
             if seen is not None and seen.n >= record.n:

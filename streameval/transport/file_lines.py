@@ -1,7 +1,7 @@
 """The lines of one file, found by their place in the order of reading without keeping the file in memory.
 
-Invariant: what is read is what was indexed; a file that is cut meanwhile is an error. A last line without newline counts
-if it is whole JSON: an editor left the newline out, where a torn write is no event yet.
+Invariant: what is read is what was indexed; a file that is cut meanwhile is an error. A last line without newline
+counts if it is whole JSON: an editor left the newline out, where a torn write is no event yet.
 """
 
 from __future__ import annotations

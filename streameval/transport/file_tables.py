@@ -2,8 +2,8 @@
 
 Columns bear the contract's names; a dotted one (``segments.country``, ``features.x``, ``values.revenue``, ``scores.a``)
 fills an entry of that group, an empty cell and NaN are left out. In CSV a column's meaning follows from its name and
-never from the values that happen to stand in it: ids, versions and segments stay text (007 is not 7, and NA is Namibia),
-the other fields are numbers where they look like one. Blank lines of a CSV file are no rows.
+never from the values that happen to stand in it: ids, versions and segments stay text (007 is not 7, and NA is
+Namibia), the other fields are numbers where they look like one. Blank lines of a CSV file are no rows.
 
 Invariant: each row becomes one line, in the file's order. Source: RFC 4180 (CSV); RFC 3339 (times).
 """

@@ -6,7 +6,7 @@ import pytest
 
 from streameval.cli import findings
 from streameval.cli.rate import measured
-from streameval.config import load
+from streameval.config import Kafka, load
 from streameval.testing.memory import MemoryBroker, MemoryTransport
 from tests.cli import stream
 
@@ -89,6 +89,22 @@ def test_a_state_directory_of_another_worker_or_that_is_damaged_fails(call, fres
     for path in (fresh_worker.parent / "state" / "checkpoints").glob("*.json"):
         path.write_text("{")
     assert "no checkpoint can be read" in line(call("check", "-c", fresh_worker), "state")
+
+
+@pytest.mark.parametrize(("create", "level"), [(True, "ok"), (False, "fail")])
+def test_missing_output_topics_fail_where_they_may_not_be_created(create, level):
+    kafka = Kafka(kind="kafka", bootstrap=("localhost:9092",), create_topics=create)
+    assert findings._outputs(kafka, {"drift": [], "metrics": [0]}).level == level
+    assert findings._outputs(kafka, {"drift": [0], "metrics": [0]}).level == "ok"
+
+
+@pytest.mark.timeout(60)
+def test_a_broker_that_does_not_answer_fails(call, tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("transport: {kind: kafka, bootstrap: ['127.0.0.1:1']}\nmodels: [{name: a}]\n")
+    result = call("check", "-c", config)
+    assert result.exit_code == 1
+    assert line(result, "transport").startswith("fail")
 
 
 def test_a_path_that_is_no_directory_fails(call, tmp_path):

@@ -12,6 +12,7 @@ from streameval.cli import inspect, lines
 from streameval.cli.sources import picture, topic_records
 from streameval.cli.standing import standing
 from streameval.cli.tail import Follower
+from streameval.cli.stored import newest
 from streameval.config import load
 from streameval.schema import all_schemas
 from streameval.serve.series import Key
@@ -178,6 +179,21 @@ def test_the_state_of_a_worker_that_never_ran_is_told(call, fresh_worker):
     assert "Nothing is committed yet." in text
     assert "No records are published yet." in text
     assert standing(load(fresh_worker), [])["state"] is None
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_looked_at_is_looked_for_again(worker, monkeypatch):
+    stored, tries = newest(load(worker).state), []
+
+    class Replaced:
+        n = size = 0
+
+        def waiting(self):
+            raise FileNotFoundError
+
+    monkeypatch.setattr(
+        "streameval.cli.standing.newest", lambda _: tries.append(0) or [Replaced(), stored][len(tries) - 1]
+    )
+    assert standing(load(worker), [])["state"]["checkpoint"] == stored.n
 
 
 def test_a_record_is_shown_with_what_it_rests_on(call, worker, folder):

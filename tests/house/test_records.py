@@ -158,7 +158,8 @@ def test_a_record_has_all_attributes_that_cloudevents_asks_for(data):
     ]  # fmt: skip
     assert all(re.fullmatch("[a-z0-9]{1,20}", name) for name in told)
     assert told["specversion"] == "1.0"
-    assert all(isinstance(told[name], str) and told[name] for name in told if name != "data")
+    assert all(isinstance(told[name], str) and told[name] for name in told if name not in ("sequence", "data"))
+    assert isinstance(told["sequence"], int)
 
 
 def test_the_bytes_are_those_that_were_promised():
