@@ -7,8 +7,10 @@ Invariant: with all events at hand the order of reading is a function of the log
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +25,19 @@ __all__ = ["BATCH", "Reading"]
 
 BATCH = 8192
 """Events read from one partition at once."""
+
+
+class _Marks(NamedTuple):
+    """The recorded marks of one partition: offsets, ascending, and the floor that is reached at each (ms)."""
+
+    offsets: list[int]
+    floors: list[int]
+
+    @classmethod
+    def of(cls, pairs: list[tuple[int, int]]) -> _Marks:
+        """From (offset, floor) in any order."""
+        pairs = sorted(pairs)
+        return cls([offset for offset, _ in pairs], list(accumulate((floor for _, floor in pairs), max)))
 
 
 class Reading:
@@ -40,14 +55,14 @@ class Reading:
         self.transport = transport
         self.engine = engine
         self.ends: dict[Key, int] | None = None
-        self.marks: dict[Key, dict[int, int]] = {}
-        source = None if worker is None else records.source_of(worker)
+        found: dict[Key, list[tuple[int, int]]] = {}
         for value in marks:
             event = records.read(value)
             mark = event.data
-            if isinstance(mark, records.Mark) and mark.reason != "configuration" and event.source == (source or event.source):
-                floors = self.marks.setdefault((mark.topic, mark.partition), {})
-                floors[mark.offset] = max(records.epoch_ms(mark.floor), floors.get(mark.offset, 0))
+            own = worker is None or event.source == records.source_of(worker)
+            if own and isinstance(mark, records.Mark) and mark.reason != "configuration":
+                found.setdefault((mark.topic, mark.partition), []).append((mark.offset, records.epoch_ms(mark.floor)))
+        self.marks = {place: _Marks.of(pairs) for place, pairs in found.items()}
 
     def places(self, *, predictions: bool = True) -> list[Key]:
         """The partitions that may have events to read, furthest behind first."""
@@ -74,7 +89,7 @@ class Reading:
         """Give a batch to the engine, with the recorded marks that stand in it."""
         place = (batch.topic, batch.partition)
         published: list[Published] = []
-        for part in self._cut(batch, self.marks.get(place, {})):
+        for part in self._cut(batch, self.marks.get(place, _Marks([], []))):
             published += self._enter(place, int(part.offsets[0]))
             published += self.engine.receive(part)
         self.set_floors(place)
@@ -82,20 +97,21 @@ class Reading:
 
     def set_floors(self, place: Key) -> None:
         """Set the recorded marks that stand up to the present position."""
-        floors = self.marks.get(place)
-        if not floors:
+        marks = self.marks.get(place)
+        if marks is None:
             return
         position = self.transport.position(place)
         if not self.engine.clocks.partitions[place].entered:
             # It did enter, at its first mark: from now on T waits for it, as it did when the mark was made.
-            position = max(position, min(floors))
+            position = max(position, marks.offsets[0])
         self._raise(place, position)
 
     def _raise(self, place: Key, offset: int) -> None:
+        marks = self.marks.get(place)
         # A mark may stand where no event does: logs have holes, as aborted transactions leave them.
-        passed = [floor for at, floor in self.marks.get(place, {}).items() if at <= offset]
-        if passed:
-            self.engine.clocks.raise_floor(*place, offset, max(passed), "recorded")
+        index = 0 if marks is None else bisect_right(marks.offsets, offset)
+        if marks is not None and index:
+            self.engine.clocks.raise_floor(*place, offset, marks.floors[index - 1], "recorded")
 
     def _enter(self, place: Key, offset: int) -> list[Published]:
         self._raise(place, offset)
@@ -103,8 +119,9 @@ class Reading:
         return [] if mark is None else [self.engine.mark(mark)]
 
     @staticmethod
-    def _cut(batch: Batch, floors: dict[int, int]) -> Iterator[Batch]:
-        cuts = sorted(offset for offset in floors if batch.offsets[0] < offset <= batch.offsets[-1])
+    def _cut(batch: Batch, marks: _Marks) -> Iterator[Batch]:
+        first, last = int(batch.offsets[0]), int(batch.offsets[-1])
+        cuts = marks.offsets[bisect_right(marks.offsets, first) : bisect_right(marks.offsets, last)]
         if not cuts:
             yield batch
             return

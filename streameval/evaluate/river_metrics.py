@@ -1,8 +1,9 @@
 """River's metrics by class name, fed from the same evidence as our own.
 
-A metric is built with River's defaults. Metrics of decisions are fed the four cells of the confusion at the threshold in
-force, with their counts as weights: they know no more, and are exact. Metrics of probabilities are fed at most 64 merged
-bins, by label, with the bin's mean and its counts. River's `ROCAUC` with its 10 thresholds is therefore never published as `auc`.
+A metric is built with River's defaults. Metrics of decisions are fed the four cells of the confusion at the threshold
+in force, with their counts as weights: they know no more, and are exact. Metrics of probabilities are fed at most 64
+merged bins, by label, with the bin's mean and its counts. River's `ROCAUC` with its 10 thresholds is therefore never
+published as `auc`.
 
 Invariant: only classification metrics whose `update` takes a weight are accepted, and a wrong name is refused before
 anything runs.

@@ -211,11 +211,10 @@ class RejectionLedger:
                 "topic": topic,
                 "partition": partition,
                 "offset": bucket.first,
+                "last_offset": bucket.last,
                 "count": bucket.count,
                 "payload": None,
             }
-            if bucket.count > 1:
-                data["last_offset"] = bucket.last
             told.append(data)
         if not buckets:
             del self._open[topic, partition]

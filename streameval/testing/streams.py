@@ -1,7 +1,7 @@
 """Small event logs with everything in them that real ones have, from a seed: what the laws are tested on.
 
 Two models are scored on the same topics. Labels come late, early, out of order, twice, corrected or never; KPI values
-come after their label; half-way one model's scores turn wrong and fewer of the other's predictions come true, so that
+come after their label; at a point one model's scores turn wrong and fewer of the other's predictions come true, so that
 monitors alarm, thresholds move and calibration maps switch within a few thousand events. Of the partitions one is always
 empty, one falls silent, and one is delivered an hour behind the others. Messages that are no events, of more than
 twenty classes, can be sprinkled in.
@@ -31,6 +31,9 @@ HOUR: Final = 3_600_000
 PREDICTIONS: Final = "predictions"
 OUTCOMES: Final = "outcomes"
 EMPTY_PARTITION, IDLE_PARTITION, TRAILING_PARTITION = 3, 2, 1
+
+TURN: Final = 0.5
+"""Share of the stream after which one model is wrong."""
 
 Place = tuple[str, int]
 
@@ -137,7 +140,7 @@ def settings(path: Path | str, state: Path | str, **changes: Any) -> dict[str, A
         "thresholds": {"positives": 20, "cooldown": 120, "z": 1.0},
         "drift": {"promise": "2d", "advisory": ["ADWIN"]},
         "retraining": {"cooldown": "12h", "margin": 0.0},
-        "retire_after": "16h",
+        "retire_after": "12h",
         "rejected": {"per_interval": 2},
         "models": [
             {
@@ -199,7 +202,7 @@ def _prediction_and_outcomes(
     score = round(choose.betavariate(1.2, 2.0), 6)
     true = 1 / (1 + math.exp(-1.6 * math.log(max(score, 1e-6) / max(1 - score, 1e-6)) - 0.2))
     models = ["fraud"] if number % 3 else ["fraud", "churn"]
-    if progress > 0.5:
+    if progress > TURN:
         true = 0.75 * true if number % 3 == 0 else 1 - true
     label = int(choose.random() < true)
     version = "1" if progress < choose.uniform(0.1, 0.2) else "2"

@@ -58,8 +58,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from streameval.errors import (
+    CommitError,
+    ConnectionFailedError,
+    FencedError,
+    InvariantError,
+    StateMismatchError,
+    TopicError,
+)
 from streameval.records import source_of
-from streameval.errors import CommitError, ConnectionFailedError, FencedError, InvariantError, StateMismatchError, TopicError
 from streameval.transport import durable
 from streameval.transport.checkpoint import SCHEMA, Blob, Checkpoint, Checkpoints, Facts, Suppressed
 from streameval.transport.protocol import CommitRecord, Marks, OnStep, Outbox, Place, Transport, no_step

@@ -7,6 +7,7 @@ import pytest
 from streameval.cli import findings
 from streameval.cli.rate import measured
 from streameval.config import Kafka, load
+from streameval.errors import ConnectionFailedError
 from streameval.testing.memory import MemoryBroker, MemoryTransport
 from tests.cli import stream
 
@@ -98,13 +99,15 @@ def test_missing_output_topics_fail_where_they_may_not_be_created(create, level)
     assert findings._outputs(kafka, {"drift": [0], "metrics": [0]}).level == "ok"
 
 
-@pytest.mark.timeout(60)
-def test_a_broker_that_does_not_answer_fails(call, tmp_path):
-    config = tmp_path / "c.yaml"
-    config.write_text("transport: {kind: kafka, bootstrap: ['127.0.0.1:1']}\nmodels: [{name: a}]\n")
-    result = call("check", "-c", config)
+def test_a_transport_that_cannot_be_reached_fails_with_its_cure(call, fresh_worker, monkeypatch):
+    def refuse(_):
+        raise ConnectionFailedError("no broker answers", where="localhost:1", cure="start it")
+
+    monkeypatch.setattr("streameval.cli.findings.open_transport", refuse)
+    result = call("check", "-c", fresh_worker)
     assert result.exit_code == 1
-    assert line(result, "transport").startswith("fail")
+    assert line(result, "transport") == "fail transport: localhost:1: no broker answers (start it)"
+    assert line(result, "memory")
 
 
 def test_a_path_that_is_no_directory_fails(call, tmp_path):

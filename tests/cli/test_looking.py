@@ -11,8 +11,8 @@ from rich.console import Console
 from streameval.cli import inspect, lines
 from streameval.cli.sources import picture, topic_records
 from streameval.cli.standing import standing
-from streameval.cli.tail import Follower
 from streameval.cli.stored import newest
+from streameval.cli.tail import Follower
 from streameval.config import load
 from streameval.schema import all_schemas
 from streameval.serve.series import Key

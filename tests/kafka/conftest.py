@@ -19,6 +19,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from broker import Broker, Cluster, Secured
 from certificates import Certificates
+from scene import Scene
+from worker_process import Nursery
 
 from streameval.transport.kafka import Kafka, output_settings
 from streameval.transport.kafka_connection import Connection, Security
@@ -164,3 +166,27 @@ def commit() -> Callable[..., CommitRecord]:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    """Where daemon processes come from."""
+    one = Nursery(tmp_path_factory.mktemp("workers"))
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def make_scene(broker: Broker, tmp_path: Path) -> Iterator[Callable[..., Scene]]:
+    """Topics of the test's own on the common broker, or on the one that is given."""
+    made: list[Scene] = []
+
+    def make(on: Broker | None = None, **changes: Any) -> Scene:
+        folder = tmp_path / f"scene-{len(made)}"
+        folder.mkdir()
+        made.append(Scene([(on or broker).bootstrap], folder, **changes))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
