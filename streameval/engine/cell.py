@@ -137,11 +137,10 @@ class Cell:
 
     # -- a step --------------------------------------------------------------------------------------------------------
 
-    def step(self, at: int, rows: Rows, whole: Cell, fresh: FreshScores | None) -> list[Output]:
+    def step(self, at: int, block: Block, whole: Cell, fresh: FreshScores | None) -> list[Output]:
         """Evaluate, detect, decide on the rows of one step; the outputs in order."""
-        start, end = int(rows.cohort[0]), int(rows.cohort[-1]) + self.interval
-        block = self.window.push(Block(start, int(rows.cohort[-1]), rows.evidence(self.config)))
-        evidence = block.evidence
+        start, end = block.first, block.last + self.interval
+        evidence = self.window.push(block).evidence
         if evidence.events == 0:
             return []
         self.since_move += evidence.events

@@ -20,7 +20,9 @@ import numpy as np
 from streameval.events.columns import Outcomes, Predictions
 
 DAY = 86_400_000
-"""A jump of more than this beyond a partition's clock waits for the next event to confirm it (ms)."""
+"""A jump of more than this beyond a partition's clock waits for the next events to confirm it (ms)."""
+CONFIRMED = 3
+"""So many events in a row beyond such a jump confirm it, the first of them included."""
 NEVER = 1 << 61
 """A time later than any event's (ms)."""
 BEGINNING = -NEVER
@@ -36,8 +38,10 @@ class Admitted(Generic[Columns]):
 
     runs: list[tuple[Columns, np.ndarray]] = field(default_factory=list)
     """(columns, logical time i64[n]) in log order."""
+    moved: list[np.ndarray] = field(default_factory=list)
+    """For each run i64[n]: the offsets at which its events moved the clock (a held one: where it was confirmed)."""
     future: list[tuple[int, int, str]] = field(default_factory=list)
-    """(offset, ts, detail) of events whose time was absurd."""
+    """(offset, ts, detail) of events whose time was absurd, in the order in which that was found."""
 
 
 @dataclass(slots=True)
@@ -67,7 +71,8 @@ class PartitionClock:
         self.max_ts = BEGINNING
         self.floor = BEGINNING
         self.entered = True
-        self.held: Any = None
+        self.held: list[Any] = []
+        """Events of one row each, in log order, that wait to be confirmed."""
         self.gaps: list[tuple[int, int, int]] = []
 
     @property
@@ -79,8 +84,9 @@ class PartitionClock:
         """Give every event of a batch its logical time and move the clock.
 
         Events beyond ``max_ahead`` of their record's timestamp are refused as ``future``. Where the log has no
-        timestamps an event more than a day beyond the clock is held until the partition's next event, which confirms
-        or refutes it.
+        timestamps an event more than a day beyond the clock is held: the partition's next events confirm it
+        (``CONFIRMED`` that go that far) or refute it (one that does not). One alone would let two absurd neighbours
+        confirm each other, and all that follows them would be late.
         """
         admitted: Admitted[Columns] = Admitted()
         if len(columns.ts) == 0:
@@ -98,19 +104,22 @@ class PartitionClock:
                 stamped = stamped[~ahead]
                 if len(columns.ts) == 0:
                     return admitted
-        if self.held is None and (stamped.all() or not self._jumps(columns.ts)):
+        if not self.held and (stamped.all() or not self._jumps(columns.ts)):
             self._run(columns, admitted)
         else:
             self._one_by_one(columns, stamped, admitted)
         return admitted
 
     def release(self) -> Admitted[Any]:
-        """Take a held event for confirmed: no more events will come (``--complete``)."""
+        """Take held events for confirmed: no more events will come (``--complete``)."""
         admitted: Admitted[Any] = Admitted()
-        if self.held is not None:
-            held, self.held = self.held, None
-            self._run(held, admitted)
+        self._confirm(admitted, None)
         return admitted
+
+    def _confirm(self, admitted: Admitted[Any], moved: np.ndarray | None) -> None:
+        held, self.held = self.held, []
+        for columns in held:
+            self._run(columns, admitted, moved)
 
     def _jumps(self, ts: np.ndarray) -> bool:
         if self.max_ts == BEGINNING and self.floor == BEGINNING:
@@ -125,27 +134,25 @@ class PartitionClock:
         clock, peak = self.now, self.max_ts
         for i in range(n):
             ts = int(columns.ts[i])
-            if self.held is not None:
-                early = int(self.held.ts[0])
-                held, self.held = self.held, None
-                if ts > clock + DAY and ts >= early - DAY:
-                    self._run(held, admitted)
-                    clock, peak = self.now, self.max_ts
-                else:
-                    detail = "ts is more than a day beyond the partition's clock and the next event did not confirm it"
-                    admitted.future.append((int(held.offset[0]), early, detail))
             if clock > BEGINNING and ts > clock + DAY and not stamped[i]:
                 if start < i:
                     self._run(columns.take(np.arange(start, i)), admitted)
-                self.held = columns.take(np.arange(i, i + 1))
+                self.held.append(columns.take(np.arange(i, i + 1)))
                 start = i + 1
+                if len(self.held) == CONFIRMED:
+                    self._confirm(admitted, columns.offset[i : i + 1])
+                    clock, peak = self.now, self.max_ts
             else:
+                for held in self.held:
+                    detail = "ts is more than a day beyond the partition's clock and the next events did not confirm it"
+                    admitted.future.append((int(held.offset[0]), int(held.ts[0]), detail))
+                self.held = []
                 peak = max(peak, ts)
                 clock = max(clock, peak - self.lateness)
         if start < n:
             self._run(columns.take(np.arange(start, n)), admitted)
 
-    def _run(self, columns: Columns, admitted: Admitted[Columns]) -> None:
+    def _run(self, columns: Columns, admitted: Admitted[Columns], moved: np.ndarray | None = None) -> None:
         ts = columns.ts
         peaks = np.maximum.accumulate(np.concatenate(([self.max_ts], ts)))
         logical = np.maximum(ts, np.maximum(peaks[:-1] - self.lateness, self.floor))
@@ -153,6 +160,7 @@ class PartitionClock:
             self._note_gaps(ts)
         self.max_ts = int(peaks[-1])
         admitted.runs.append((columns, logical))
+        admitted.moved.append(columns.offset if moved is None else moved)
 
     def _note_gaps(self, ts: np.ndarray) -> None:
         """Times that the floor passed before any real event did: the event that reached them later proves them."""
@@ -186,7 +194,7 @@ class PartitionClock:
 
     def state(self) -> dict[str, Any]:
         """Plain values from which ``restore`` continues exactly."""
-        held = None if self.held is None else {f.name: getattr(self.held, f.name) for f in fields(self.held)}
+        held = [{f.name: getattr(columns, f.name) for f in fields(columns)} for columns in self.held]
         return {
             "max_ts": self.max_ts,
             "floor": self.floor,
@@ -199,12 +207,12 @@ class PartitionClock:
         """Continue from ``state``; ``columns`` is the kind of events that this partition holds."""
         self.max_ts, self.floor, self.entered = state["max_ts"], state["floor"], state["entered"]
         self.gaps = [(a, b, c) for a, b, c in state["gaps"]]
-        self.held = None
-        if state["held"] is not None:
-            held = dict(state["held"])
+        self.held = []
+        for saved in state["held"]:
+            held = dict(saved)
             if "kinds" in held:
                 held["kinds"] = [(model, version, tuple(values)) for model, version, values in held["kinds"]]
-            self.held = columns(**held)
+            self.held.append(columns(**held))
 
 
 class Clocks:

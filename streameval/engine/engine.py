@@ -123,7 +123,7 @@ class Engine:
         if not rejections:
             return self._rejected(self.ledger.flush(topic, partition, clock.now))
         rejections.sort(key=lambda rejection: rejection.offset)
-        offsets = np.concatenate([c.offset for c, _ in admitted.runs]) if admitted.runs else np.empty(0, np.int64)
+        offsets = np.concatenate(admitted.moved) if admitted.runs else np.empty(0, np.int64)
         peaks = np.concatenate([c.ts for c, _ in admitted.runs]) if admitted.runs else np.empty(0, np.int64)
         peaks = np.maximum.accumulate(np.concatenate(([BEGINNING], peaks - clock.lateness)))
         at = peaks[np.searchsorted(offsets, [rejection.offset for rejection in rejections])]

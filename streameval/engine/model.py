@@ -22,7 +22,7 @@ from streameval.engine.clock import NEVER, Clocks
 from streameval.engine.fresh import FreshScores
 from streameval.engine.kinds import ABSENT, VERSIONS, Kinds
 from streameval.engine.rows import Output, Rows, TooLate
-from streameval.engine.window import Correction
+from streameval.engine.window import Block, Correction
 from streameval.evaluate.calibration.champion import CalibrationMap
 from streameval.evidence.binary import BinaryEvidence
 from streameval.join import Amendments, Cohorts, Join
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 InForce = tuple[float | None, CalibrationMap | None]
 """The threshold and the map that subscribers have."""
+TOGETHER = 1 << 15
+"""Rows whose evidence is made at once, at most (a single step may have more)."""
 CellKey = tuple[int, int, int]
 """(version's place, segment name's place or -1 for the whole, value's place or 0)."""
 
@@ -125,17 +127,34 @@ class ModelFold:
         outputs += self._close(acts.closed)
         steps = self._mature(acts.matured, now)
         steps.sort(key=lambda step: (step[0], step[1]))
-        corrections = self._corrections(acts.amended)
+        blocks = self._blocks([rows for _, _, rows in steps])
+        amended = acts.amended
+        if len(amended):
+            self.kinds.resolve(np.unique(amended.kind))
         done = 0
-        for at, key, rows in steps:
-            while done < len(corrections) and corrections[done][0] <= at:
-                self._correct(*corrections[done][1:])
-                done += 1
-            outputs += self.cells[key].step(at, rows, self._whole(key), self.fresh.get(key[0]))
-        for _, key, correction in corrections[done:]:
-            self._correct(key, correction)
+        for (at, key, _), block in zip(steps, blocks, strict=True):
+            if done < len(amended) and amended.at[done] <= at:
+                due = int(np.searchsorted(amended.at, at, side="right"))
+                self._amend(amended, slice(done, due))
+                done = due
+            outputs += self.cells[key].step(at, block, self._whole(key), self.fresh.get(key[0]))
+        if done < len(amended):
+            self._amend(amended, slice(done, len(amended)))
         outputs.sort(key=lambda output: output.at)
         return outputs
+
+    def _blocks(self, parts: list[Rows]) -> list[Block]:
+        """The blocks of the steps' rows; the evidence of many small steps is made at once, at half its cost."""
+        evidence: list[BinaryEvidence] = []
+        while len(evidence) < len(parts):
+            left = parts[len(evidence) :]
+            sizes = [len(part) for part in left]
+            taken = left[: max(1, int(np.searchsorted(np.cumsum(sizes), TOGETHER, side="right")))]
+            group = np.repeat(np.arange(len(taken)), sizes[: len(taken)])
+            evidence += Rows.join(taken).evidence(self.config, group, len(taken))
+        return [
+            Block(int(rows.cohort[0]), int(rows.cohort[-1]), known) for rows, known in zip(parts, evidence, strict=True)
+        ]
 
     def _close(self, closed: Cohorts) -> list[Output]:
         outputs: list[Output] = []
@@ -225,31 +244,33 @@ class ModelFold:
 
     # -- amendments ----------------------------------------------------------------------------------------------------
 
-    def _corrections(self, amended: Amendments) -> list[tuple[int, CellKey, Correction]]:
-        corrections: list[tuple[int, CellKey, Correction]] = []
-        for i in range(len(amended.at)):
-            cohort = int(amended.start[i])
-            if self.counted_from is None or cohort < self.counted_from:
-                continue
-            row = slice(i, i + 1)
-            score = amended.score[row]
-            before = self._evidence(score, amended.old_label[row], {k: v[row] for k, v in amended.old_kpis.items()})
-            after = self._evidence(score, amended.new_label[row], {k: v[row] for k, v in amended.new_kpis.items()})
-            kind = amended.kind[row]
-            self.kinds.resolve(kind)
-            place = int(self.kinds.version_of[kind[0]])
-            keys = [(place, -1, 0)]
-            keys += [(place, name, int(self.kinds.values_of[name, kind[0]])) for name in range(len(self.names))]
-            at, correction = int(amended.at[i]), Correction(cohort, before, after)
-            corrections += [(at, key, correction) for key in keys if key[2] != ABSENT]
-        return corrections
+    def _amend(self, amended: Amendments, part: slice) -> None:
+        """Correct the rows of a part of the amendments wherever they are counted."""
+        kind = amended.kind[part]
+        versions = self.kinds.version_of[kind]
+        for place in np.unique(versions).tolist():
+            of_version = versions == place
+            self._correct((place, -1, 0), amended, part, of_version)
+            for name in range(len(self.names)):
+                values = self.kinds.values_of[name, kind]
+                for value in np.unique(values[of_version]).tolist():
+                    if value != ABSENT:
+                        self._correct((place, name, value), amended, part, of_version & (values == value))
 
-    def _evidence(self, score: np.ndarray, label: np.ndarray, kpis: dict[str, np.ndarray]) -> BinaryEvidence:
-        return Rows(label, label, score, label, kpis).evidence(self.config)
-
-    def _correct(self, key: CellKey, correction: Correction) -> None:
+    def _correct(self, key: CellKey, amended: Amendments, part: slice, mine: np.ndarray) -> None:
         cell = self.cells.get(key)
-        if cell is not None:
+        if cell is None or self.counted_from is None:
+            return
+        rows = np.flatnonzero(mine & (amended.start[part] >= self.counted_from)) + part.start
+        cohort, score = amended.start[rows], amended.score[rows]
+        places, first, group = np.unique(cell.window.places(cohort), return_index=True, return_inverse=True)
+        before, after = (
+            Rows(amended.at[rows], cohort, score, label[rows], {name: x[rows] for name, x in kpis.items()}).evidence(
+                self.config, group, len(places)
+            )
+            for label, kpis in ((amended.old_label, amended.old_kpis), (amended.new_label, amended.new_kpis))
+        )
+        for correction in map(Correction, cohort[first].tolist(), before, after):
             cell.window.correct(correction)
 
     # -- versions ------------------------------------------------------------------------------------------------------

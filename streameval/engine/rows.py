@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streameval.evidence.binary import BinaryEvidence
+from streameval.evidence.binary import BinaryEvidence, split
 from streameval.records import Data
 
 if TYPE_CHECKING:
@@ -75,13 +75,12 @@ class Rows:
             {name: np.concatenate([part.kpis[name] for part in parts]) for name in parts[0].kpis},
         )
 
-    def evidence(self, model: Model) -> BinaryEvidence:
-        """The evidence of the labelled rows."""
-        labelled = self.label >= 0
-        rows = self if labelled.all() else self.take(labelled)
+    def evidence(self, model: Model, group: np.ndarray, groups: int) -> list[BinaryEvidence]:
+        """The evidence of the labelled rows by group: entry g is that of the rows where group[n], int64, is g."""
         scales = {name: kpi.scale for name, kpi in model.kpis.items()}
         value = (model.objective.kpi,) if model.objective.kind == "value" else ()
-        return BinaryEvidence.of(rows.score, rows.label, rows.kpis, scales, value)
+        labelled = np.where(self.label >= 0, group, -1)
+        return split(self.score, self.label, labelled, groups, self.kpis, scales, value)
 
     def state(self) -> dict[str, Any]:
         """Plain values for ``restore``."""

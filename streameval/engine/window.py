@@ -15,6 +15,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from streameval.evidence.binary import BinaryEvidence
 from streameval.evidence.window import WindowEvidence
 
@@ -42,11 +44,19 @@ class Block:
 
 @dataclass(slots=True)
 class Correction:
-    """A matured row whose label or KPIs changed: the evidence that it had and the evidence that it has now."""
+    """Matured rows whose labels or KPIs changed: the evidence that they had and the evidence that they have now.
+
+    All lie in the block of one cohort; while there is no such block yet, in that cohort.
+    """
 
     cohort: int
     before: BinaryEvidence
     after: BinaryEvidence
+
+    def applied_to(self, evidence: BinaryEvidence) -> BinaryEvidence:
+        """Evidence with the rows as they are now."""
+        # Added first: of a row that changed twice, `before` holds what only the first change brings.
+        return evidence + self.after - self.before
 
 
 class Window:
@@ -70,7 +80,7 @@ class Window:
             due = [c for c in self.waiting if c.cohort <= block.last]
             self.waiting = [c for c in self.waiting if c.cohort > block.last]
             for correction in due:
-                block.evidence = block.evidence - correction.before + correction.after
+                block.evidence = correction.applied_to(block.evidence)
         self.blocks.append(block)
         self.total.add(block.evidence)
         while len(self.blocks) > 1:
@@ -83,17 +93,29 @@ class Window:
             self._drop()
         return block
 
+    def places(self, cohort: np.ndarray) -> np.ndarray:
+        """Which rows one correction may hold: equal numbers for the rows of cohorts i64[n] that share a block.
+
+        Cohorts whose block has gone, or is still to come, have a number each.
+        """
+        if not self.blocks:
+            return cohort
+        first, last = np.array([(block.first, block.last) for block in self.blocks], dtype=np.int64).T
+        at = np.minimum(np.searchsorted(last, cohort), len(last) - 1)
+        # A block's number is that of its last cohort.
+        return np.where((first[at] <= cohort) & (cohort <= last[at]), last[at], cohort)
+
     def correct(self, correction: Correction) -> None:
-        """Change a matured row: in its block, or in the block to come; one that has left the window changes nothing."""
+        """Change matured rows: in their block, or in the block to come; what has left the window changes nothing."""
         if not self.blocks or correction.cohort > self.blocks[-1].last:
             self.waiting.append(correction)
             return
         at = bisect_left([block.last for block in self.blocks], correction.cohort)
         block = self.blocks[at]
         if block.first <= correction.cohort:
-            block.evidence = block.evidence - correction.before + correction.after
-            self.total.subtract(correction.before)
+            block.evidence = correction.applied_to(block.evidence)
             self.total.add(correction.after)
+            self.total.subtract(correction.before)
 
     def cut(self, before: int) -> None:
         """Let go of the blocks whose cohorts all lie before a time: what they say is of another regime."""

@@ -19,7 +19,18 @@ import numpy.typing as npt
 
 from streameval.errors import InvariantError, StateVersionError
 from streameval.evidence.bins import BINS, bin_of
-from streameval.evidence.exact import UNIT, Integers, fixed, from_plain, minus, plus, squares, sums_by, to_plain
+from streameval.evidence.exact import (
+    UNIT,
+    Integers,
+    canonical,
+    fixed,
+    from_plain,
+    minus,
+    plus,
+    squares,
+    sums_by,
+    to_plain,
+)
 
 _STATE_VERSION: Final = 1
 _LOG_CLIP: Final = 1e-15
@@ -262,7 +273,7 @@ def split(
             bins[a:b].copy(),
             counts[:, a:b].copy(),
             sums[:, a:b].copy(),
-            {name: v[a:b].copy() for name, v in values.items()},
+            {name: canonical(v[a:b]).copy() for name, v in values.items()},
             losses[g],
             {name: tally[g] for name, tally in tallies.items() if tally[g][0]},
         )

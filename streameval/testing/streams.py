@@ -140,7 +140,7 @@ def settings(path: Path | str, state: Path | str, **changes: Any) -> dict[str, A
         "thresholds": {"positives": 20, "cooldown": 120, "z": 1.0},
         "drift": {"promise": "2d", "advisory": ["ADWIN"]},
         "retraining": {"cooldown": "12h", "margin": 0.0},
-        "retire_after": "12h",
+        "retire_after": "9h",
         "rejected": {"per_interval": 2},
         "models": [
             {

@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from broker import Broker, Cluster, Secured
 from certificates import Certificates
-from scene import Scene
+from events_stream import Stream
+from scene import Scene, Seen, counted
 from worker_process import Nursery
 
 from streameval.transport.kafka import Kafka, output_settings
@@ -190,3 +191,37 @@ def make_scene(broker: Broker, tmp_path: Path) -> Iterator[Callable[..., Scene]]
     yield make
     for one in made:
         one.close()
+
+
+FILLED = Stream(seed=7, predictions=3_000)
+
+
+@pytest.fixture(scope="session")
+def filled(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """Inputs that many tests read: an empty partition, an idle one, and one an hour behind."""
+    scene = Scene([broker.bootstrap], tmp_path_factory.mktemp("filled"))
+    scene.make_topics()
+    scene.feed(FILLED.logs)
+    yield scene
+    scene.close()
+
+
+@pytest.fixture(scope="session")
+def clean(filled: Scene) -> Seen:
+    """What one clean pass over those inputs gives."""
+    scene = filled
+    scene.mark_idle(FILLED.logs)
+    expected = scene.expected()
+    counts = counted(expected)
+    assert counts["metrics"] > 30
+    assert counts["thresholds"] > 0
+    assert counts["drift"] > 0
+    return expected
+
+
+@pytest.fixture
+def filled_scene(make_scene: Callable[..., Scene], filled: Scene) -> Scene:
+    """A worker of the test's own on those inputs."""
+    one = make_scene(inputs=filled, commit={"every": "1ms", "outputs": 20})
+    one.mark_idle(FILLED.logs)
+    return one

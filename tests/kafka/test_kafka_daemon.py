@@ -55,8 +55,7 @@ def test_run_stop_and_go_on_publishes_what_a_replay_gives(make_scene, nursery):
     assert any(json.loads(mark)["data"]["reason"] == "idle" for mark in scene.marks())
 
 
-def test_partitions_added_while_running_and_aborted_transactions_and_any_compression(make_scene, nursery, monkeypatch):
-    monkeypatch.setattr("streameval.daemon.daemon.LOOK", 0.2)
+def test_partitions_added_while_running_and_aborted_transactions_and_any_compression(make_scene, nursery):
     scene, stream = make_scene(), Stream(seed=4, predictions=3_000)
     scene.make_topics()
     worker = nursery.start(scene.config)

@@ -195,6 +195,7 @@ def _daemon(job: dict[str, Any]) -> int:
     from streameval.cli.run import stopped_by_signals
     from streameval.config import Config
     from streameval.daemon import Daemon
+    from streameval.daemon import daemon as daemon_module
     from streameval.errors import StreamevalError
     from streameval.logs import configure
     from streameval.testing import crash
@@ -207,6 +208,7 @@ def _daemon(job: dict[str, Any]) -> int:
     config = Config.model_validate(job["config"])
     transport = opening.open_transport(config)
     transport.transaction_ms = job.get("transaction_ms", 60_000)
+    daemon_module.LOOK = 0.5
     options = {"shard": tuple(job["shard"])} if "shard" in job else {}
     daemon = Daemon(config, transport=transport, **options)
     with stopped_by_signals(daemon):
