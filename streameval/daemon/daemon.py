@@ -25,6 +25,7 @@ from streameval.daemon.reading import BATCH, Reading
 from streameval.engine import Engine
 from streameval.engine.clock import BEGINNING, Key
 from streameval.engine.publisher import Published
+from streameval.engine.shard import Shard
 from streameval.errors import CommitError, ConnectionFailedError, StateMismatchError, StorageError, TransportError
 from streameval.transport.checkpoint import Checkpoints
 from streameval.transport.commit import Committed, Committer, Start
@@ -53,6 +54,10 @@ class Daemon:
         transport: Where from and to; by default the one that the configuration names.
         progress: Called now and then from the loop.
         on_records: Called with the records that a commit has made visible.
+        shard: (k, n): take the models that are shard k's of n; the others are left to n - 1 further workers.
+
+    Raises:
+        ConfigValueError: There is no such shard, or no model is its.
     """
 
     def __init__(
@@ -62,8 +67,11 @@ class Daemon:
         transport: Transport | None = None,
         progress: OnProgress | None = None,
         on_records: Callable[[list[Record]], None] | None = None,
+        shard: tuple[int, int] = (0, 1),
     ) -> None:
-        self.config = config
+        self.shard = Shard(*shard)
+        self.config = self.shard.part(config)
+        self.elsewhere = self.shard.elsewhere(config)
         self.health = Health()
         self._transport = transport
         self.progress = progress
@@ -108,7 +116,9 @@ class _Run:
         self.transport = transport
         self.until_end = until_end
         self.fresh = fresh
-        self.committer = Committer(transport, checkpoints, self.config.worker, output_topics(self.config))
+        self.committer = Committer(
+            transport, checkpoints, self.config.worker, output_topics(self.config), shards=daemon.shard.count
+        )
         self.tally = Tally(self.config.topics.rejected)
         self.known: set[str] = set()
         self.outbox = Outbox()
@@ -128,7 +138,7 @@ class _Run:
         start = self.committer.start(topics, fresh=self.fresh)
         for message in start.messages:
             log.warning("state_damaged", message=message)
-        self.engine = Engine(self.config, start.lineage)
+        self.engine = Engine(self.config, start.lineage, self.daemon.shard, self.daemon.elsewhere)
         self._restore(start)
         self.reading = Reading(self.transport, self.engine, self.transport.clock_marks(), self.config.worker)
         self._assign(start)

@@ -17,6 +17,7 @@ from streameval.daemon.progress import OnProgress, Progress, Summary, Tally, str
 from streameval.daemon.reading import Reading
 from streameval.engine import Engine
 from streameval.engine.publisher import Published
+from streameval.engine.shard import Shard
 from streameval.transport import durable
 from streameval.transport.logdir import tombstone
 from streameval.transport.opening import output_topics
@@ -33,6 +34,7 @@ def replay(
     complete: bool = False,
     marks: list[bytes] | None = None,
     progress: OnProgress | None = None,
+    shard: tuple[int, int] = (0, 1),
 ) -> Summary:
     """Read all that a transport has and write ``out/<topic>.jsonl``.
 
@@ -49,7 +51,8 @@ def replay(
         StreamevalError: Bad input, or a disk that refuses.
     """
     began = time.monotonic()
-    engine = Engine(config)
+    own = Shard(*shard)
+    engine = Engine(own.part(config), shard=own, elsewhere=own.elsewhere(config))
     reading = Reading(transport, engine, marks or [])
     tally = Tally(config.topics.rejected)
     topics = [*config.topics.predictions, *config.topics.outcomes]

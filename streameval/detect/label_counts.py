@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streameval.evidence.bins import BINS
+from streameval.evidence.exact import narrow
 
 
 class Histogram(Protocol):
@@ -65,8 +66,7 @@ class LabelCounts:
 
     def state(self) -> dict[str, Any]:
         """Plain values; counts in the narrowest type that holds them."""
-        narrow = np.int32 if int(self.counts.max(initial=0)) < 2**31 else np.int64
-        return {"bins": self.bins, "counts": self.counts.astype(narrow).flatten()}
+        return {"bins": self.bins, "counts": narrow(self.counts).flatten()}
 
     @classmethod
     def restore(cls, state: dict[str, Any]) -> LabelCounts:

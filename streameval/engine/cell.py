@@ -81,7 +81,8 @@ class Cell:
             segments=_shares(config, segment),
             costs=self.costs or (1.0, 1.0),
             sign_weight_above=config.drift.sign_weight_above,
-            advisory=tuple(config.drift.advisory),
+            # Advisory detectors cost more than all else in a segment's step, and decide nothing.
+            advisory=tuple(config.drift.advisory) if segment == WHOLE else (),
         )
         self.champion = Champion(config.calibration.half_life) if segment == WHOLE else None
         self.published_map: CalibrationMap | None = None

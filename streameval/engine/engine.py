@@ -25,6 +25,7 @@ from streameval.engine.clock import BEGINNING, Admitted, Clocks, Mark
 from streameval.engine.model import ModelFold
 from streameval.engine.publisher import Published, Publisher
 from streameval.engine.rows import Output, TooLate
+from streameval.engine.shard import Shard
 from streameval.errors import ConfigChangeError, StateVersionError
 from streameval.evaluate.calibration.champion import CalibrationMap
 from streameval.events.columns import NO_MODEL, Batch, Outcomes, Predictions
@@ -54,10 +55,20 @@ class Engine:
     Args:
         config: The worker's configuration.
         lineage: The line of state that the records' ids belong to.
+        shard: Which of several workers on the same topics this is.
+        elsewhere: What `Shard.elsewhere` says of the whole configuration.
     """
 
-    def __init__(self, config: Config, lineage: str = "1") -> None:
+    def __init__(
+        self,
+        config: Config,
+        lineage: str = "1",
+        shard: Shard = Shard(),  # noqa: B008 - frozen
+        elsewhere: frozenset[str] = frozenset(),
+    ) -> None:
         self.config = config
+        self.shard = shard
+        self.elsewhere = elsewhere
         topics = config.topics
         self.prediction_topics = tuple(sorted(topics.predictions))
         self.outcome_topics = tuple(sorted(topics.outcomes))
@@ -75,6 +86,7 @@ class Engine:
         self.publisher = Publisher(config, lineage)
         self.counts = Counts()
         self.changed: list[str] = []
+        self._begun: dict[str, int] = {}
 
     def _ledger(self) -> RejectionLedger:
         rejected = self.config.rejected
@@ -119,6 +131,7 @@ class Engine:
         rejections = rejections + [
             Rejection(topic, partition, offset, "future", detail, None, ts) for offset, ts, detail in admitted.future
         ]
+        rejections = [rejection for rejection in rejections if self.shard.tells(rejection, self.elsewhere)]
         clock = self.clocks.partitions[topic, partition]
         if not rejections:
             return self._rejected(self.ledger.flush(topic, partition, clock.now))
@@ -232,11 +245,19 @@ class Engine:
         blobs: dict[str, np.ndarray | None] = {}
         models: dict[str, Any] = {}
         for name, fold in self.models.items():
-            prefix = f"{xxhash.xxh3_64_hexdigest(name.encode())}-"
+            # A join that began anew counts its blobs anew, and a name must never stand for another content.
+            begun = self._begun.get(name, 0)
+            prefix = f"{xxhash.xxh3_64_hexdigest(name.encode())}.{begun}-"
             own = {blob.removeprefix(prefix) for blob in known if blob.startswith(prefix)}
             join, new = fold.join.export(own)
             blobs |= {prefix + blob: new.get(blob) for blob in Join.blobs_of(join)}
-            models[name] = {"config": facts(fold.config), "fold": fold.state(), "join": join, "prefix": prefix}
+            models[name] = {
+                "config": facts(fold.config),
+                "fold": fold.state(),
+                "join": join,
+                "prefix": prefix,
+                "begun": begun,
+            }
         state = {
             "schema": SCHEMA,
             "config": facts(self.config),
@@ -281,7 +302,10 @@ class Engine:
             own = changes(saved["config"], fold.config)
             _refuse(own, f"model {name}")
             changed += own
+            self._begun[name] = saved["begun"]
             if any(change.path.split(".")[0] in ("segments", "kpis") for change in own):
+                self._begun[name] += 1
+                published += self._begin_anew(name, saved, load)
                 continue
             self._resume(fold, saved, load)
             if any(change.effect == "restarts" for change in own):
@@ -317,10 +341,24 @@ class Engine:
         prefix = saved["prefix"]
         fold.restore(saved["fold"], saved["join"], lambda blob: load(prefix + blob))
 
-    def _removed(self, name: str, saved: dict[str, Any], load: Callable[[str], Any]) -> list[Published]:
+    def _saved(self, saved: dict[str, Any], load: Callable[[str], Any]) -> ModelFold:
         fold = ModelFold(Model.model_validate(saved["config"]), self.config.interval)
         self._resume(fold, saved, load)
-        return [self.publisher.publish(name, output) for output in fold.end(self.now)]
+        return fold
+
+    def _removed(self, name: str, saved: dict[str, Any], load: Callable[[str], Any]) -> list[Published]:
+        return [self.publisher.publish(name, output) for output in self._saved(saved, load).end(self.now)]
+
+    def _begin_anew(self, name: str, saved: dict[str, Any], load: Callable[[str], Any]) -> list[Published]:
+        """Rows and evidence of other segments or KPIs are left behind; what is in force stays so, or gets tombstones."""
+        old, fold = self._saved(saved, load), self.models[name]
+        published: list[Published] = []
+        for cell in old.cells.values():
+            if cell.segment == "*" or cell.segment.partition("=")[0] in fold.names:
+                fold.earlier[cell.version, cell.segment] = (cell.own_threshold, cell.published_map)
+            else:
+                published += [self.publisher.publish(name, output) for output in cell.end(self.now)]
+        return published
 
 
 def _refuse(changed: list[Change], where: str) -> None:

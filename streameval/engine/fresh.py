@@ -48,8 +48,9 @@ class FreshScores:
 
     def state(self) -> dict[str, Any]:
         """Plain values from which ``restore`` continues exactly."""
-        return {"at": self.at, "score": self.score}
+        first = np.flatnonzero(np.append(True, self.at[1:] != self.at[:-1])[: len(self.at)])
+        return {"at": self.at[first], "scores": np.diff(np.append(first, len(self.at))), "score": self.score}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from ``state``."""
-        self.at, self.score = state["at"], state["score"]
+        self.at, self.score = np.repeat(state["at"], state["scores"]), state["score"]

@@ -277,7 +277,8 @@ class ModelFold:
 
     def _next_retirement(self) -> int:
         seen = [at for at, name in zip(self.kinds.last_seen, self.kinds.versions, strict=True) if name is not None]
-        return min(seen, default=NEVER) + self.config.retire_after
+        # Without a live version: the first that can appear retires so much later at the earliest.
+        return (min(seen) if seen else self.join.next_close) + self.config.retire_after
 
     def _retire(self, at: int) -> list[Output]:
         outputs: list[Output] = []

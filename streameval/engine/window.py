@@ -80,7 +80,9 @@ class Window:
             due = [c for c in self.waiting if c.cohort <= block.last]
             self.waiting = [c for c in self.waiting if c.cohort > block.last]
             for correction in due:
-                block.evidence = correction.applied_to(block.evidence)
+                # One from before the block is of a row that a restarted cell has never counted.
+                if correction.cohort >= block.first:
+                    block.evidence = correction.applied_to(block.evidence)
         self.blocks.append(block)
         self.total.add(block.evidence)
         while len(self.blocks) > 1:

@@ -26,6 +26,7 @@ from streameval.evidence.exact import (
     fixed,
     from_plain,
     minus,
+    narrow,
     plus,
     squares,
     sums_by,
@@ -182,12 +183,12 @@ class BinaryEvidence:
     __hash__ = None  # type: ignore[assignment]
 
     def state(self) -> dict[str, Any]:
-        """Plain values from which `restore` builds equal evidence."""
+        """Plain values from which `restore` builds equal evidence; sums of no example are left out."""
         return {
             "version": _STATE_VERSION,
             "bins": self.bins,
-            "counts": self.counts,
-            "sums": to_plain(self.sums),
+            "counts": narrow(self.counts),
+            "sums": to_plain(self.sums[self.counts > 0]),
             "values": {name: to_plain(self.values[name]) for name in sorted(self.values)},
             "losses": {name: self.losses[name] for name in _LOSSES},
             "kpis": {name: list(self.kpis[name]) for name in sorted(self.kpis)},
@@ -201,10 +202,14 @@ class BinaryEvidence:
             StateVersionError: the state was written by a newer release.
         """
         check_version(state, _STATE_VERSION, "evidence")
+        counts = state["counts"].astype(np.int64)
+        held = from_plain(state["sums"])
+        sums: Integers = np.zeros(counts.shape, held.dtype)
+        sums[counts > 0] = held
         return cls(
             state["bins"],
-            state["counts"],
-            from_plain(state["sums"]),
+            counts,
+            sums,
             {name: from_plain(v) for name, v in state["values"].items()},
             dict(state["losses"]),
             {name: (c, total, sq) for name, (c, total, sq) in state["kpis"].items()},

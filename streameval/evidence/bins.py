@@ -13,6 +13,7 @@ Source: METHODS, section 0.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Final
 
 import numpy as np
@@ -44,6 +45,7 @@ def _edges() -> npt.NDArray[np.float64]:
 EDGES: Final = _edges()
 """float64[BINS + 1]: the bins' lower edges, and the float after 1.0 at the end."""
 EDGES.setflags(write=False)
+_LIST: Final[list[float]] = EDGES.tolist()  # one look-up in a list takes a tenth of that in an array
 
 
 def bin_of(score: npt.NDArray[np.float64]) -> npt.NDArray[np.int16]:
@@ -73,4 +75,4 @@ def threshold_bin(threshold: float) -> int:
     """
     if not 0.0 <= threshold <= 1.0:
         return BINS if threshold > 1.0 else 0
-    return int(np.searchsorted(EDGES, threshold, side="right")) - 1
+    return bisect_right(_LIST, threshold) - 1

@@ -103,3 +103,12 @@ def to_plain(x: Integers) -> Integers | list[Any]:
 def from_plain(x: Integers | list[Any]) -> Integers:
     """The inverse of `to_plain`."""
     return np.array(x, dtype=object) if isinstance(x, list) else x
+
+
+def narrow(counts: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """The same counts, none negative, in the narrowest type that holds them: what goes into a state.
+
+    >>> narrow(np.array([1, 300])).dtype
+    dtype('uint16')
+    """
+    return counts.astype(np.min_scalar_type(int(counts.max(initial=0))))

@@ -184,6 +184,14 @@ class Join:
         return sum(len(run) for run in self._rows.runs) + len(self._predictions)
 
     @property
+    def next_close(self) -> int:
+        """A time before which no further cohort closes: as late as is known without looking at the rows."""
+        if len(self._open) and self._open.start[-1] >= self._closed_to:
+            return self.now
+        earliest = self._predictions.earliest()
+        return NEVER if earliest is None else max(self.now, earliest)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all columns held."""
         return self._rows.nbytes + self._recent.nbytes + self._predictions.nbytes + self._outcomes.nbytes

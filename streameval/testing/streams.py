@@ -132,7 +132,7 @@ def settings(path: Path | str, state: Path | str, **changes: Any) -> dict[str, A
     base: dict[str, Any] = {
         "transport": {"kind": "logdir", "path": str(path)},
         "state": str(state),
-        "commit": {"every": "1h", "outputs": 40},
+        "commit": {"every": "1h", "outputs": 10},
         "labels": {"wait": "3h", "early": "1h", "amend": "6h", "give_up": "12h"},
         "reference": {"events": 150, "positives": 20},
         "evaluate": {"events": 40, "every": "4h", "window": 500, "publish_every": "2h", "river": ["F1"]},

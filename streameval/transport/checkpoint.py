@@ -82,6 +82,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         hints: `Transport.hints` at the positions.
         before: `Transport.ends` before the outbox was delivered.
         suppressed: what the worker must not publish again; None when it has caught up.
+        shards: as in `CommitRecord`.
     """
 
     schema: int
@@ -96,6 +97,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     hints: Hints
     before: Marks
     suppressed: Suppressed | None
+    shards: int = 1
 
 
 class Manifest(Facts, frozen=True, kw_only=True):
@@ -154,6 +156,7 @@ class Checkpoint:
             positions=manifest.positions,
             topic_ids=manifest.topic_ids,
             digest=self.digest,
+            shards=manifest.shards,
         )
 
 

@@ -60,6 +60,7 @@ from typing import Any, Literal, TypeAlias
 
 from streameval.errors import (
     CommitError,
+    ConfigChangeError,
     ConnectionFailedError,
     FencedError,
     InvariantError,
@@ -125,6 +126,7 @@ class Committer:
         worker: name of the worker.
         outputs: every output topic whose records are numbered (commit records are looked after here).
         on_step: called with ``"start.1"`` … ``"start.6"`` and ``"commit.1"`` … ``"commit.8"`` just before each step.
+        shards: into how many workers the models are split; it may not change, for a model's state would stay behind.
     """
 
     def __init__(
@@ -134,11 +136,13 @@ class Committer:
         worker: str,
         outputs: Iterable[str],
         on_step: OnStep | None = None,
+        shards: int = 1,
     ) -> None:
         self.transport = transport
         self.checkpoints = checkpoints
         self.worker = worker
         self.outputs = sorted(set(outputs))
+        self.shards = shards
         self.n = 0
         self.lineage = _FIRST_LINEAGE
         self.incarnation = secrets.token_hex(8)
@@ -169,8 +173,10 @@ class Committer:
             record = self._record = self.transport.commit_record(self.worker)
             if fresh:
                 return self._fresh(record)
+            self._same_shards(record.shards if record else None, "the commit record")
             self._step("start.3")
             local = self.checkpoints.load()
+            self._same_shards(local.manifest.shards if local else None, str(self.checkpoints.path))
             self._step("start.4")
             recorded = record.topic_ids if record is not None else local.manifest.topic_ids if local is not None else {}
             self._compare(recorded, inputs)
@@ -187,6 +193,15 @@ class Committer:
             self._ready = True
             messages = [f"passed over a damaged checkpoint: {skipped}" for skipped in self.checkpoints.skipped]
             return Start(mode, local, record, self.n, self.lineage, self._suppression.last, {}, messages)
+
+    def _same_shards(self, kept: int | None, where: str) -> None:
+        if kept not in (None, self.shards):
+            raise ConfigChangeError(
+                f"worker {self.worker} is one of {kept} shards and cannot become one of {self.shards}: models would move "
+                "to workers that do not have their state",
+                where=where,
+                cure=f"run it as one of {kept} shards, or choose another worker name, which reads the logs anew",
+            )
 
     def _fresh(self, record: CommitRecord | None) -> Start:
         self._step("start.3")
@@ -291,7 +306,7 @@ class Committer:
         with durable.storage(self.checkpoints.path):
             # What asks the logs comes first: if they do not answer, nothing has changed.
             self._compare(self._topic_ids, {topic for topic, _ in positions})
-            before = self.transport.ends(self.outputs)
+            before = self.transport.ends(sorted({*self.outputs, *outbox.topics()}))
             self._ready = False
             admitted = self._suppression.admit(outbox)
             nested: dict[str, dict[int, int]] = {}
@@ -314,6 +329,7 @@ class Committer:
                 hints=self.transport.hints(),
                 before=before,
                 suppressed=suppressed,
+                shards=self.shards,
             )
             sealed = self.checkpoints.save(facts, state, blobs, admitted, self._step)
             self.n = sealed.n

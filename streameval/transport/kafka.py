@@ -53,6 +53,7 @@ from streameval.transport.kafka_producing import (
     Message,
     RefusedError,
     Transactions,
+    culprits,
     fenced,
     output,
     stubbed,
@@ -149,6 +150,7 @@ class Kafka:
         self._quick = Cluster(dataclasses.replace(connection, patience_ms=min(connection.patience_ms, _QUICK_MS)))
         self._asked = 0.0
         self._ends: dict[Place, int] = {}
+        self._limits: dict[str, int] = {}
         self._confirmed = 0.0
 
     # -- inputs ---------------------------------------------------------------------------------------------------
@@ -265,9 +267,10 @@ class Kafka:
 
     def _start_producer(self, transactions: Transactions) -> None:
         """Fences, with batches that every output topic takes as its limits are now."""
-        limits = [s["max.message.bytes"] for s in self.cluster.settings(self.outputs).values() if s]
-        known = len(limits) == len(self.outputs)
-        transactions.batch_bytes = min([BATCH_BYTES, *map(int, limits)]) if known else CAUTIOUS_BATCH_BYTES
+        settings = self.cluster.settings(self.outputs)
+        self._limits = {topic: int(found["max.message.bytes"]) for topic, found in settings.items() if found}
+        known = len(self._limits) == len(self.outputs)
+        transactions.batch_bytes = min([BATCH_BYTES, *self._limits.values()]) if known else CAUTIOUS_BATCH_BYTES
         transactions.start()
 
     def commit_record(self, worker: str) -> CommitRecord | None:
@@ -313,9 +316,10 @@ class Kafka:
                     self._transactions.send(messages, lambda: on_step("commit.6"))
                     return None
                 except RefusedError as refused:
-                    named = sorted({(messages[i].topic, messages[i].key.decode()) for i in refused.indices})
+                    to_blame = culprits(messages, refused.indices, self._limits)
+                    named = sorted({(messages[i].topic, messages[i].key.decode()) for i in to_blame})
                     _log.error("outputs_refused", outputs=[f"{topic} {key}" for topic, key in named])
-                    if not stubbed(messages, refused.indices):
+                    if not stubbed(messages, to_blame):
                         return TopicError(
                             "the broker refuses even the smallest records",
                             where=f"topics {', '.join(sorted({topic for topic, _ in named}))}",

@@ -15,16 +15,16 @@ Source: KIP-98 (transactions), KIP-360 (producer epochs); kafka-python 3.0.12, `
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 import kafka.errors as kafka_errors
-import msgspec
 from kafka import KafkaProducer
 
 from streameval.errors import FencedError
 from streameval.transport.kafka_connection import Connection
 from streameval.transport.kafka_faults import explaining
+from streameval.transport.stub import stub
 
 CLOUD_EVENT: Final = ("content-type", b"application/cloudevents+json")
 SEQUENCE: Final = "sequence"
@@ -37,8 +37,9 @@ CAUTIOUS_BATCH_BYTES: Final = 16 << 10
 """Largest batch where the topics' limits cannot be read."""
 _DELIVERY_MS = 15_000
 """How long a batch, or the commit, may take; a new producer often finds at once what an old one waits for."""
+_BATCH_OVERHEAD = 160
+"""Bytes of a batch of one record besides its key, value and headers, rounded up."""
 _REFUSED_RECORD = (kafka_errors.MessageSizeTooLargeError, kafka_errors.InvalidRecordError)
-_STUB_TEXT = 256
 
 
 class Message(NamedTuple):
@@ -197,17 +198,21 @@ def output(topic: str, key: str, value: bytes | None, sequence: int | None, part
     return Message(topic, key.encode(), value, partition, headers, event=True)
 
 
-def stub(value: bytes) -> bytes:
-    """A small record in the place of one that the broker refuses: same id, sequence and key, without its data.
+def culprits(messages: list[Message], refused: list[int], limits: Mapping[str, int]) -> list[int]:
+    """Which of the refused messages are to blame: kafka-python fails all that wait with the error of the first.
 
-    >>> stub(b'{"id":"a","subject":"m/1/*","sequence":7,"data":{"x":[1,2]}}')
-    b'{"id":"a","subject":"m/1/*","sequence":7,"data":{"refused":"by the broker","bytes":60}}'
+    Args:
+        messages: all of the transaction.
+        refused: those that failed, by index.
+        limits: ``max.message.bytes`` by topic, as far as known.
     """
-    event = msgspec.json.decode(value)
-    kept = {}
-    if isinstance(event, dict):
-        kept = {k: v for k, v in event.items() if k != "data" and len(str(v)) <= _STUB_TEXT}
-    return msgspec.json.encode({**kept, "data": {"refused": "by the broker", "bytes": len(value)}})
+    large = [index for index in refused if _size(messages[index]) > limits.get(messages[index].topic, 1 << 62)]
+    return large or refused
+
+
+def _size(message: Message) -> int:
+    headers = sum(len(name) + len(value) for name, value in message.headers)
+    return _BATCH_OVERHEAD + len(message.key) + len(message.value or b"") + headers
 
 
 def stubbed(messages: list[Message], refused: list[int]) -> bool:

@@ -155,6 +155,7 @@ class CommitRecord(msgspec.Struct, frozen=True, kw_only=True):
         positions: next offset to read by topic and partition.
         topic_ids: identity of each input topic, as far as known (see `Transport.topic_ids`).
         digest: xxh3-128 of the checkpoint's manifest, hex.
+        shards: into how many workers the models were split when it was written.
     """
 
     worker: str
@@ -165,6 +166,7 @@ class CommitRecord(msgspec.Struct, frozen=True, kw_only=True):
     positions: dict[str, dict[int, int]]
     topic_ids: dict[str, str]
     digest: str
+    shards: int = 1
 
     def encode(self) -> bytes:
         """One line of JSON, without the newline; the same record always gives the same bytes."""

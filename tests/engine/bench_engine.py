@@ -101,9 +101,11 @@ def run(columns: Columns, settings: Config, size: int = BATCH):
 def rates(n: int) -> None:
     for rate, wait in ((1000.0, "10m"), (1.0, "1d")):
         columns = Columns(n, rate)
-        seconds, engine, records = run(columns, config(wait))
-        assert engine.models["fraud"].matured == n
-        print(f"{rate:6.0f} events/s: {n / seconds / 1e3:8.0f} thousand examples a second; {records}", flush=True)
+        for size in (BATCH, 4 * BATCH):
+            seconds, engine, records = run(columns, config(wait), size)
+            assert engine.models["fraud"].matured == n
+            speed = n / seconds / 1e3
+            print(f"{rate:6.0f} events/s, batches of {size}: {speed:6.0f} thousand examples a second; {records}")
 
 
 def steps(n: int) -> None:
@@ -165,7 +167,7 @@ class RiverCell:
 
 def river(n: int) -> None:
     """River's loop for the same cells: a dict that joins, then every metric, map and detector, example by example."""
-    ts, ids, score, label, kind = stream(n, 1.0)
+    _, ids, score, label, kind = stream(n, 1.0)
     logit = np.log(score / (1 - score))
     cells = {"*": RiverCell(whole=True)}
     began = time.process_time()

@@ -170,11 +170,17 @@ def commit() -> Callable[..., CommitRecord]:
 
 
 @pytest.fixture(scope="session")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    """Where daemon processes come from."""
+def all_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
     one = Nursery(tmp_path_factory.mktemp("workers"))
     yield one
     one.close()
+
+
+@pytest.fixture
+def nursery(all_workers: Nursery) -> Iterator[Nursery]:
+    """Where daemon processes come from. None outlives its test: it would fence the next one's, which has its name."""
+    yield all_workers
+    all_workers.end()
 
 
 @pytest.fixture

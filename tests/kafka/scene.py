@@ -140,14 +140,14 @@ class Scene:
     def marks(self) -> list[bytes]:
         return [value for _, value in self.values([self.named("clock")])[self.named("clock")] if value is not None]
 
-    def expected(self, config: Config | None = None, **options: Any) -> Seen:
+    def expected(self, config: Config | None = None, marks: list[bytes] | None = None, **options: Any) -> Seen:
         """What one clean pass gives."""
         config = config or self.checked
         transport = open_transport(Config.model_validate(config.model_dump() | {"transport": self._directly()}))
         transport = Patient(transport)
         out = self.folder / f"clean-{uuid.uuid4().hex[:6]}"
         try:
-            replay(config, transport, out, marks=self.marks(), **options)
+            replay(config, transport, out, marks=self.marks() if marks is None else marks, **options)
         finally:
             transport.close()
         seen: Seen = defaultdict(list)

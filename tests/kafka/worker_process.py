@@ -114,8 +114,9 @@ class Nursery:
                 return None
 
     def start(self, config: dict[str, Any], **job: Any) -> Worker:
-        """A daemon on this configuration. ``at``, ``count``, ``error``: see streameval.testing.crash; ``until_end``,
-        ``fresh``, ``shard``: see Daemon; ``transaction_ms`` and ``patience_ms`` shorten what a broker is given."""
+        """A daemon on this configuration. ``at``, ``count``, ``error``: see streameval.testing.crash; ``pause``: sleep
+        there for so long instead; ``until_end``,
+        ``fresh``, ``shard``: see Daemon; ``batch``: events read at once; ``transaction_ms`` and ``patience_ms`` shorten what a broker is given."""
         self._count += 1
         log = self.folder / f"worker-{self._count}.log"
         assert self.process.stdin is not None
@@ -127,10 +128,14 @@ class Nursery:
         worker = self.workers[pid] = Worker(pid, log, self)
         return worker
 
-    def close(self) -> None:
+    def end(self) -> None:
+        """kill -9 for all that still run."""
         for worker in self.workers.values():
-            if worker.status is None:
-                worker.signal(signal.SIGKILL)
+            if worker.alive:
+                worker.kill()
+
+    def close(self) -> None:
+        self.end()
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait(20)
@@ -196,19 +201,35 @@ def _daemon(job: dict[str, Any]) -> int:
     from streameval.config import Config
     from streameval.daemon import Daemon
     from streameval.daemon import daemon as daemon_module
+    from streameval.daemon import reading
     from streameval.errors import StreamevalError
     from streameval.logs import configure
     from streameval.testing import crash
-    from streameval.transport import opening
+    from streameval.transport import commit, kafka_connection, opening
 
     configure("info")
-    if "at" in job:
+    if "pause" in job:
+        left = job["count"]
+
+        def sleep(step: str) -> None:
+            nonlocal left
+            left -= step == job["at"]
+            if left == 0 and step == job["at"]:
+                sys.stderr.write('{"event":"paused_by_test"}\n')
+                time.sleep(job["pause"])
+
+        commit.step_hook = sleep
+    elif "at" in job:
         error = job.get("error")
         crash.install(job["at"], job.get("count", 1), None if error is None else getattr(errno, error))
     config = Config.model_validate(job["config"])
+    if "patience_ms" in job:
+        quick = kafka_connection.Connection
+        kafka_connection.Connection = lambda *a, **k: quick(*a, **k, patience_ms=job["patience_ms"])
     transport = opening.open_transport(config)
     transport.transaction_ms = job.get("transaction_ms", 60_000)
     daemon_module.LOOK = 0.5
+    reading.BATCH = daemon_module.BATCH = job.get("batch", 1_000)
     options = {"shard": tuple(job["shard"])} if "shard" in job else {}
     daemon = Daemon(config, transport=transport, **options)
     with stopped_by_signals(daemon):

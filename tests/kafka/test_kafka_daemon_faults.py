@@ -1,0 +1,158 @@
+"""Faults of the broker, the network and the process while the daemon runs live, fed by a foreign producer.
+
+Every run reads an empty partition, an idle one and one an hour behind; the oracle is one clean pass.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+from broker import Broker, free_port
+from events_stream import Stream
+from proxy import END_TXN, Proxy
+from scene import Scene, counted
+from test_kafka_daemon import feed_live, finish
+
+
+def test_a_second_worker_of_the_same_identity_takes_over_and_the_first_stays_out(make_scene, nursery, tmp_path):
+    scene, stream = make_scene(), Stream(seed=11, predictions=3_000)
+    scene.make_topics()
+    first = nursery.start(scene.config)
+    feed_live(scene, first, stream.parts[:8])
+    first.await_log("caught_up")
+    beside = nursery.start(scene.config)
+    assert beside.wait() == 7, "two processes on one state directory"
+    elsewhere = scene.config | {"state": str(tmp_path / "elsewhere")}
+    second = nursery.start(elsewhere)
+    second.await_log("caught_up")
+    feed_live(scene, second, stream.parts[8:])
+    assert first.wait() == 7
+    assert "took over" in first.text().splitlines()[-1]
+    assert second.stop() == 0
+    scene.config = elsewhere
+    finish(scene, nursery)
+    scene.check()
+
+
+def test_a_process_frozen_beyond_its_transactions_time_goes_on_after_it(make_scene, nursery):
+    scene, stream = make_scene(), Stream(seed=12, predictions=3_000)
+    scene.make_topics()
+    worker = nursery.start(scene.config, transaction_ms=1_500, at="commit.6", count=4, pause=4.0)
+    for index, part in enumerate(stream.parts):
+        scene.feed(part)
+        if index in (5, 10):
+            worker.signal(signal.SIGSTOP)
+            time.sleep(2.5)
+            worker.signal(signal.SIGCONT)
+        time.sleep(0.05)
+    time.sleep(1)
+    assert worker.saw("paused_by_test"), worker.text()
+    assert worker.stop() == 0, worker.text()[-2000:]
+    finish(scene, nursery)
+    scene.check()
+
+
+def test_a_broker_that_restarts_dies_and_is_away_for_a_while_costs_nothing(own_broker, make_scene, nursery):
+    scene, stream = make_scene(on=own_broker), Stream(seed=13, predictions=4_000)
+    scene.make_topics()
+    worker = nursery.start(scene.config, patience_ms=2_000)
+    feed_live(scene, worker, stream.parts[:5])
+    own_broker.restart(clean=True)
+    feed_live(scene, worker, stream.parts[5:10])
+    own_broker.restart(clean=False)
+    feed_live(scene, worker, stream.parts[10:15])
+    own_broker.kill()
+    time.sleep(8)
+    assert worker.alive, worker.text()[-2000:]
+    own_broker.start()
+    feed_live(scene, worker, stream.parts[15:])
+    time.sleep(3)
+    assert worker.stop() == 0, worker.text()[-2000:]
+    finish(scene, nursery)
+    assert counted(scene.check())["metrics"] > 20
+
+
+def test_leaders_that_die_in_a_cluster_of_three_cost_nothing(cluster, tmp_path, nursery):
+    (tmp_path / "scene").mkdir()
+    scene, stream = Scene(cluster.bootstrap, tmp_path / "scene"), Stream(seed=14, predictions=3_000)
+    scene.make_topics()
+    worker = nursery.start(scene.config)
+    for node in cluster.brokers:
+        step = 5 * (node - 1)
+        feed_live(scene, worker, stream.parts[step : step + 5])
+        cluster.brokers[node].kill()
+        feed_live(scene, worker, stream.parts[step + 5 : step + 6] if node == 3 else [])
+        time.sleep(1)
+        cluster.brokers[node].start()
+    feed_live(scene, worker, stream.parts[16:])
+    time.sleep(2)
+    assert worker.stop() == 0, worker.text()[-2000:]
+    finish(scene, nursery)
+    scene.check()
+    scene.close()
+
+
+def test_commits_whose_answers_are_lost_and_a_network_that_goes_cost_nothing(tmp_path, nursery):
+    one = Broker(tmp_path / "broker", proxied=free_port())
+    one.start()
+    proxy = Proxy(one.proxied, ("127.0.0.1", one.ports["PROXIED"]))
+    (tmp_path / "scene").mkdir()
+    scene, stream = Scene([one.bootstrap], tmp_path / "scene", [one.address("PROXIED")]), Stream(seed=15, predictions=3_000)
+    try:
+        scene.make_topics()
+        worker = nursery.start(scene.config)
+        for index, part in enumerate(stream.parts):
+            if index in (4, 8, 12):
+                proxy.lose = END_TXN
+            if index in (6, 14):
+                proxy.cut()
+            feed_live(scene, worker, [part])
+            if index in (6, 14):
+                time.sleep(1)
+                proxy.mend()
+        time.sleep(2)
+        assert proxy.lost >= 2
+        assert worker.stop() == 0, worker.text()[-2000:]
+        finish(scene, nursery)
+        scene.check()
+    finally:
+        scene.close()
+        proxy.close()
+        one.kill()
+
+
+def test_labels_that_are_silent_for_hours_stop_the_mature_clock_and_no_negatives_flood_in(make_scene, nursery):
+    scene, stream = make_scene(), Stream(seed=16, predictions=4_000, label_silence=(0.3, 0.8))
+    scene.make_topics()
+    worker = nursery.start(scene.config)
+    feed_live(scene, worker, stream.parts, pause=0.1)
+    time.sleep(1)
+    assert worker.saw("labels_stalled")
+    assert worker.stop() == 0
+    finish(scene, nursery)
+    scene.check()
+
+
+def test_messages_as_large_as_the_broker_allows_stall_nothing(make_scene, nursery):
+    scene, stream = make_scene(), Stream(seed=17, predictions=2_000)
+    scene.make_topics()
+    worker = nursery.start(scene.config)
+    giants: list[bytes | None] = [
+        b"[" * 1_000_000,
+        b'{"id":"' + b"x" * 1_000_000 + b'","model":"fraud","ts":1700000000000,"score":0.5}',
+        json.dumps({f"f{i}": i for i in range(60_000)}).encode(),
+        b"\x00" * 1_000_000,
+    ]
+    for index, part in enumerate(stream.parts):
+        if index % 4 == 0:
+            part = {**part, ("predictions", 0): giants + part[("predictions", 0)], ("outcomes", 2): giants}
+        feed_live(scene, worker, [part])
+    time.sleep(1)
+    assert worker.stop() == 0
+    finish(scene, nursery)
+    seen = scene.check()
+    reasons = {json.loads(value)["data"]["reason"] for (topic, _), values in seen.items() if topic == "rejected" for value in values}
+    assert {"not_json", "too_deep"} & reasons
+    assert counted(seen)["metrics"] > 0
