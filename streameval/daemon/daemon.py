@@ -130,6 +130,7 @@ class _Run:
         self.paused = False
         self.stalled: set[str] = set()
         self.positions: dict[Key, int] = {}
+        self.behind: dict[Key, int] = {}
 
     # -- start ---------------------------------------------------------------------------------------------------------
 
@@ -205,6 +206,7 @@ class _Run:
         if start.mode == "fresh":
             self._advance()
         self.read_to = dict(positions)
+        self.behind = ends
         if self.until_end:
             self.reading.ends = ends
             self.total = sum(ends[place] - positions[place] for place in positions)
@@ -242,6 +244,7 @@ class _Run:
             say = log.warning if full else log.info
             event = "reading_paused" if full else "reading_resumed"
             say(event, waiting=self.engine.waiting, max_rows=self.config.max_rows)
+            self._hold_back()
         published = self.reading.next(predictions=not full)
         if published is None:
             return False
@@ -249,6 +252,12 @@ class _Run:
         self._advance()
         self._tell()
         return True
+
+    def _hold_back(self) -> None:
+        """Let what waits for events pass over predictions while there is no room for them."""
+        clocks = self.engine.clocks
+        predictions = [place for place in clocks.partitions if place[0] not in clocks.outcomes]
+        (self.transport.pause if self.paused else self.transport.resume)(predictions)
 
     def _advance(self) -> None:
         self._collect(self.engine.advance())
@@ -301,12 +310,21 @@ class _Run:
             if now - self.looked >= LOOK:
                 self.looked = now
                 self._look()
+                self._measure()
             if now - self.heeded >= min(WAIT, HEED * self.config.idle_after / 1000):
                 self.heeded = now
                 self._silence(now)
         except ConnectionFailedError as error:
             # Reading goes on by itself when the cluster is back; until then nothing is decided.
             log.warning("cluster_away", error=str(error))
+
+    def _measure(self) -> None:
+        """How far behind the logs' ends the reading is, for probes."""
+        clocks = self.engine.clocks.partitions
+        for place in clocks:
+            self.health.lag[f"{place[0]}/{place[1]}"] = self.transport.bounds(*place).end - self.transport.position(place)
+        newest = max((clock.max_ts for clock in clocks.values()), default=BEGINNING)
+        self.health.newest = newest if newest > BEGINNING else None
 
     def _look(self) -> None:
         """New partitions enter at T."""
@@ -321,11 +339,12 @@ class _Run:
             self.read_to[place] = positions[place]
             log.info("partition_found", topic=place[0], partition=place[1])
         self.transport.assign(positions)
+        if self.paused:
+            self._hold_back()
 
     def _silence(self, now: float) -> None:
         """Partitions that are caught up and silent no longer hold T back."""
         idle = set()
-        caught_up = True
         clocks = self.engine.clocks
         for place in clocks.partitions:
             position = self.transport.position(place)
@@ -333,12 +352,12 @@ class _Run:
                 self.read_to[place] = position
                 self.active[place] = now
             at_end = self.transport.caught_up(place)
-            caught_up &= at_end
             if not at_end:
                 self.active[place] = now
             elif now - self.active[place] >= self.config.idle_after / 1000 and clocks.partitions[place].entered:
                 idle.add(place)
-        if caught_up and not self.health.ready:
+        # Not "at the ends as they are now": a busy stream might never be.
+        if not self.health.ready and all(self.transport.position(place) >= end for place, end in self.behind.items()):
             self.health.ready = True
             log.info("caught_up")
         if not idle:

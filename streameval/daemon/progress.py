@@ -75,11 +75,12 @@ class Tally:
         self.records.update(record.topic for record in records)
 
     def summary(self, engine: Engine, wall_seconds: float, *, stopped: bool) -> Summary:
-        """The summary as of now."""
+        """The summary as of now; ``matched`` leaves out the outcomes that only repeated or corrected another one."""
+        joins = [fold.join for fold in engine.models.values()]
         return Summary(
             engine.counts.predictions,
             engine.counts.outcomes,
-            sum(fold.join.matched for fold in engine.models.values()),
+            sum(join.matched - join.repeated - join.amended for join in joins),
             engine.waiting,
             self.records[self.rejected_topic],
             dict(self.records),

@@ -44,6 +44,7 @@ def replay(
         out: The directory to write into.
         progress: Called now and then.
         complete: No more events will come: what still waits matures.
+        shard: (k, n): take the models that are shard k's of n, as `Daemon` does.
         marks: Values of a ``clock`` topic to be taken as input; without them partitions enter and wait as their
             logs say.
 

@@ -197,8 +197,8 @@ class Committer:
     def _same_shards(self, kept: int | None, where: str) -> None:
         if kept not in (None, self.shards):
             raise ConfigChangeError(
-                f"worker {self.worker} is one of {kept} shards and cannot become one of {self.shards}: models would move "
-                "to workers that do not have their state",
+                f"worker {self.worker} is one of {kept} shards and cannot become one of {self.shards}: models would "
+                "move to workers that do not have their state",
                 where=where,
                 cure=f"run it as one of {kept} shards, or choose another worker name, which reads the logs anew",
             )

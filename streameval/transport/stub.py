@@ -1,7 +1,7 @@
 """What stands for a record that the broker refuses: the same id, key and sequence, without its data.
 
-Invariant: a function of the record alone, so that a worker that makes the record again knows the stub that was published
-in its place. Source: DESIGN, "State, recovery, exactly once".
+Invariant: a function of the record alone, so that a worker that makes the record again knows the stub that was
+published in its place. Source: DESIGN, "State, recovery, exactly once".
 """
 
 from __future__ import annotations

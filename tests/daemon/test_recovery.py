@@ -54,14 +54,14 @@ def test_killed_at_random_instants(worker: Worker, clean: dict[str, bytes]) -> N
     choose = random.Random(3)
     killed = 0
     for _ in range(60):
-        ended = worker.forked(kill_after=choose.uniform(0.02, 0.25))
+        ended = worker.forked(kill_after=choose.uniform(0.02, 0.12))
         if ended == 0:
             break
         assert ended == -signal.SIGKILL
         killed += 1
     else:
         assert worker.forked() == 0
-    assert killed > 3
+    assert killed >= 3
     assert worker.outputs() == clean
 
 
@@ -89,7 +89,7 @@ def test_an_older_copy_of_the_state_catches_up(worker: Worker, clean: dict[str, 
 
 def test_a_full_disk_stops_it_with_a_clear_error_and_loses_nothing(worker: Worker, clean: dict[str, bytes]) -> None:
     limits = []
-    for limit in (300_000, 60_000, 10_000):
+    for limit in (10_000, 40_000, 150_000):
         # A limit on file sizes refuses writes as a full disk does, and needs no rights.
         full = worker.command(
             capture_output=True, preexec_fn=lambda limit=limit: resource.setrlimit(resource.RLIMIT_FSIZE, (limit,) * 2)

@@ -68,7 +68,9 @@ class Scene:
     def admin(self) -> KafkaAdminClient:
         return KafkaAdminClient(bootstrap_servers=self.bootstrap)
 
-    def make_topics(self, topics: Iterable[str] = ("predictions", "outcomes"), partitions: int = 4, **settings: str) -> None:
+    def make_topics(
+        self, topics: Iterable[str] = ("predictions", "outcomes"), partitions: int = 4, **settings: str
+    ) -> None:
         names = [self.named(topic) for topic in topics]
         configs = {key.replace("_", "."): value for key, value in settings.items()}
         with self.admin() as admin:
@@ -88,7 +90,9 @@ class Scene:
                 self._producer.send(self.named(topic), value, key, partition=partition, headers=[("x", b"y")])
         self._producer.flush(60)
 
-    def mark_idle(self, part: dict[tuple[str, int], list[bytes | None]], floor: int = START + 1_000 * 3_600_000) -> None:
+    def mark_idle(
+        self, part: dict[tuple[str, int], list[bytes | None]], floor: int = START + 1_000 * 3_600_000
+    ) -> None:
         """Clock marks, as an earlier incarnation would have left them: the idle partitions hold nothing back."""
         with self.admin() as admin:
             admin.create_topics({self.named("clock"): {"num_partitions": 1, "configs": {}}})
@@ -180,7 +184,9 @@ def differ(seen: Seen, expected: Seen) -> None:
     for key in sorted(seen.keys() | expected.keys()):
         mine, right = seen.get(key, []), expected.get(key, [])
         if mine != right:
-            first = next((i for i, (a, b) in enumerate(zip(mine, right, strict=False)) if a != b), min(len(mine), len(right)))
+            first = next(
+                (i for i, (a, b) in enumerate(zip(mine, right, strict=False)) if a != b), min(len(mine), len(right))
+            )
             lines.append(f"{key}: {len(mine)} seen, {len(right)} expected, first difference at {first}")
             lines += [f"  seen     {mine[first : first + 1]}", f"  expected {right[first : first + 1]}"]
     assert not lines, "\n".join(lines[:15])

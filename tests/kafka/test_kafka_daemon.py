@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
-import pytest
-from events_stream import HOUR, START, Stream
+from events_stream import Stream
 from kafka.admin import NewPartitions
-from scene import Scene, counted, differ
+from scene import Scene, counted
 from worker_process import Nursery, Worker
 
 COMPRESSIONS = (None, "gzip", "lz4", "snappy", "zstd")
@@ -62,7 +58,9 @@ def test_partitions_added_while_running_and_aborted_transactions_and_any_compres
     for index, part in enumerate(stream.parts):
         if index == 8:
             with scene.admin() as admin:
-                admin.create_partitions({scene.named("predictions"): NewPartitions(total_count=6, new_assignments=None)})
+                admin.create_partitions(
+                    {scene.named("predictions"): NewPartitions(total_count=6, new_assignments=None)}
+                )
         if index >= 10:
             # The new partition takes over from the busy one; number 5 stays empty.
             part = {(topic, 4 if (topic, p) == ("predictions", 0) else p): v for (topic, p), v in part.items()}

@@ -99,7 +99,10 @@ def test_commits_whose_answers_are_lost_and_a_network_that_goes_cost_nothing(tmp
     one.start()
     proxy = Proxy(one.proxied, ("127.0.0.1", one.ports["PROXIED"]))
     (tmp_path / "scene").mkdir()
-    scene, stream = Scene([one.bootstrap], tmp_path / "scene", [one.address("PROXIED")]), Stream(seed=15, predictions=3_000)
+    scene, stream = (
+        Scene([one.bootstrap], tmp_path / "scene", [one.address("PROXIED")]),
+        Stream(seed=15, predictions=3_000),
+    )
     try:
         scene.make_topics()
         worker = nursery.start(scene.config)
@@ -153,6 +156,11 @@ def test_messages_as_large_as_the_broker_allows_stall_nothing(make_scene, nurser
     assert worker.stop() == 0
     finish(scene, nursery)
     seen = scene.check()
-    reasons = {json.loads(value)["data"]["reason"] for (topic, _), values in seen.items() if topic == "rejected" for value in values}
+    reasons = {
+        json.loads(value)["data"]["reason"]
+        for (topic, _), values in seen.items()
+        if topic == "rejected"
+        for value in values
+    }
     assert {"not_json", "too_deep"} & reasons
     assert counted(seen)["metrics"] > 0

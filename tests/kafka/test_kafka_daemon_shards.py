@@ -7,6 +7,7 @@ import time
 
 from events_stream import Stream
 from scene import counted, differ
+
 from streameval.engine.shard import Shard
 
 FOUR = ("fraud", "churn", "spam", "ads")

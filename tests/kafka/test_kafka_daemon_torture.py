@@ -65,7 +65,11 @@ class Torture:
             self.say(f"ended with {self.worker.status}: {last}")
             assert self.worker.status in (5, 6, 7), self.worker.text()[-3000:]
             if self.worker.status == 5:
-                assert "another copy of this state went on" in last or "is committed" in last or "no checkpoint is whole" in last
+                assert (
+                    "another copy of this state went on" in last
+                    or "is committed" in last
+                    or "no checkpoint is whole" in last
+                )
                 assert "delete" in last or "point the worker" in last or "use the state" in last
                 shutil.rmtree(self.scene.state)
         job = {"transaction_ms": 2_000, "patience_ms": 3_000, "batch": self.rng.choice([50, 500, 8_192])}

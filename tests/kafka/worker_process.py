@@ -199,9 +199,8 @@ def _daemon(job: dict[str, Any]) -> int:
 
     from streameval.cli.run import stopped_by_signals
     from streameval.config import Config
-    from streameval.daemon import Daemon
+    from streameval.daemon import Daemon, reading
     from streameval.daemon import daemon as daemon_module
-    from streameval.daemon import reading
     from streameval.errors import StreamevalError
     from streameval.logs import configure
     from streameval.testing import crash
