@@ -321,8 +321,9 @@ class _Run:
     def _measure(self) -> None:
         """How far behind the logs' ends the reading is, for probes."""
         clocks = self.engine.clocks.partitions
-        for place in clocks:
-            self.health.lag[f"{place[0]}/{place[1]}"] = self.transport.bounds(*place).end - self.transport.position(place)
+        for topic, partition in clocks:
+            end = self.transport.bounds(topic, partition).end
+            self.health.lag[f"{topic}/{partition}"] = end - self.transport.position((topic, partition))
         newest = max((clock.max_ts for clock in clocks.values()), default=BEGINNING)
         self.health.newest = newest if newest > BEGINNING else None
 

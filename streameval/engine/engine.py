@@ -350,7 +350,7 @@ class Engine:
         return [self.publisher.publish(name, output) for output in self._saved(saved, load).end(self.now)]
 
     def _begin_anew(self, name: str, saved: dict[str, Any], load: Callable[[str], Any]) -> list[Published]:
-        """Rows and evidence of other segments or KPIs are left behind; what is in force stays so, or gets tombstones."""
+        """Leave rows and evidence of other segments or KPIs behind; what is in force stays so, or gets tombstones."""
         old, fold = self._saved(saved, load), self.models[name]
         published: list[Published] = []
         for cell in old.cells.values():

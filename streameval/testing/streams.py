@@ -1,10 +1,10 @@
 """Small event logs with everything in them that real ones have, from a seed: what the laws are tested on.
 
 Two models are scored on the same topics. Labels come late, early, out of order, twice, corrected or never; KPI values
-come after their label; at a point one model's scores turn wrong and fewer of the other's predictions come true, so that
-monitors alarm, thresholds move and calibration maps switch within a few thousand events. Of the partitions one is always
-empty, one falls silent, and one is delivered an hour behind the others. Messages that are no events, of more than
-twenty classes, can be sprinkled in.
+come after their label. Half-way one model's scores turn wrong and fewer of the other's predictions come true, so that
+monitors alarm, thresholds move and calibration maps switch within a few thousand events. Of the partitions one is
+always empty, one falls silent, and one is delivered an hour behind the others. Messages that are no events, of more
+than twenty classes, can be sprinkled in.
 
 Invariant: a stream is a function of its seed and its arguments, and what is sprinkled in changes no other message.
 """
@@ -77,7 +77,8 @@ BAD: Final[dict[str, Callable[[int], bytes]]] = {
     rejected.NAIVE_TIME: lambda ts: _event(ts, ts="2024-05-01T12:00:00"),
     rejected.SECONDS_TIME: lambda ts: _event(ts, ts=ts // 1000),
     rejected.MICROSECONDS_TIME: lambda ts: _event(ts, ts=ts * 1000),
-    rejected.UNKNOWN_MODEL: lambda ts: _event(ts, model=f"stranger-{ts % 3}"),
+    # It moves its partition's clock like any event: an old one moves nothing.
+    rejected.UNKNOWN_MODEL: lambda ts: _event(ts - 24 * HOUR, model=f"stranger-{ts % 3}"),
     rejected.FUTURE: lambda ts: _event(ts, ts=ts + 40 * 24 * HOUR),
 }
 """Messages that are no events: the reason that each is rejected for, and how to make one near a time (epoch ms)."""
@@ -126,7 +127,8 @@ def settings(path: Path | str, state: Path | str, **changes: Any) -> dict[str, A
     """A configuration for the streams of this module, impatient enough to decide within a few thousand events.
 
     Args:
-        path, state: directories of the logs and of the state.
+        path: directory of the logs.
+        state: directory of the state.
         changes: top-level keys to set or replace.
     """
     base: dict[str, Any] = {
@@ -254,7 +256,7 @@ def _time(choose: random.Random, ts: int) -> Any:
     seconds, milliseconds = divmod(ts, 1000)
     days, rest = divmod(seconds - START // 1000, 86_400)
     # Within the 31 days of the first month a date needs no calendar.
-    if not 0 <= days < 31:  # noqa: PLR2004
+    if not 0 <= days < 31:
         return ts
     hour, minute = divmod(rest // 60, 60)
     return f"2024-01-{days + 1:02}T{hour:02}:{minute:02}:{rest % 60:02}.{milliseconds:03}Z"
@@ -276,8 +278,8 @@ def _sprinkle(
         at = choose.randint(first, last)
         place = choose.choice([PREDICTIONS, OUTCOMES]), choose.choice([0, TRAILING_PARTITION])
         if reason == rejected.FUTURE:
-            # The first event of a log cannot be absurd, and two in a row would confirm each other.
-            at = max(at, first + 2 * HOUR)
+            # The first event of a log cannot be absurd, and no event would follow the last one to refute it.
+            at = min(max(at, first + 2 * HOUR), last - 3 * HOUR)
         deliveries.append(Delivery(at, place, classes[reason](at), reason))
 
 

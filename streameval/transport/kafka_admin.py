@@ -22,7 +22,7 @@ from kafka.structs import OffsetAndMetadata
 
 from streameval.errors import TopicError
 from streameval.transport.kafka_connection import Connection
-from streameval.transport.kafka_faults import explained, explaining
+from streameval.transport.kafka_faults import UNREADY, explained, explaining
 from streameval.transport.protocol import Place
 
 COMPACTED: Final = {"cleanup.policy": "compact"}
@@ -70,7 +70,7 @@ class Cluster:
             client = self._open()
             try:
                 return getattr(client, question)(*arguments, **options)
-            except (kafka_errors.RetriableError, kafka_errors.KafkaConnectionError, OSError) as error:
+            except (*UNREADY, kafka_errors.KafkaConnectionError, OSError) as error:
                 if isinstance(error, kafka_errors.UnknownTopicOrPartitionError) or time.monotonic() > deadline:
                     raise explained(error, self.connection, doing=doing, where=where) from error
                 time.sleep(pause)

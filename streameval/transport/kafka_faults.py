@@ -35,6 +35,8 @@ _REFUSED = (
     kafka_errors.UnsupportedSaslMechanismError,
     kafka_errors.IllegalSaslStateError,
 )
+UNREADY = (kafka_errors.RetriableError, kafka_errors.UnknownBrokerIdError)
+"""What passes by itself. A partition whose leader is away names broker -1, which kafka-python does not know."""
 FENCED = (
     kafka_errors.ProducerFencedError,
     kafka_errors.InvalidProducerEpochError,
@@ -136,6 +138,12 @@ def explained(error: Exception, connection: Connection, *, doing: str, where: st
             f"no broker answered while {doing}: {probe(connection)}",
             where=where or servers,
             cure="check transport.bootstrap, the network and transport.security.protocol",
+        )
+    if isinstance(error, UNREADY):
+        return ConnectionFailedError(
+            f"the cluster is not ready: {type(error).__name__} while {doing}",
+            where=where or servers,
+            cure="it passes when its leaders are back; look at the brokers if it stays",
         )
     detail = str(error).removeprefix(f"{type(error).__name__}: ")
     return TransportError(f"{type(error).__name__} while {doing}: {detail}", where=where or servers)

@@ -128,7 +128,9 @@ def test_a_removed_model_leaves_tombstones_and_one_that_comes_is_said(stream: St
     assert "models.fraud" in marks(published)[0]["detail"]
     ended = {(topic, key) for topic, key, value, _ in published if value is None}
     told = {place for place in worker.records.keys if place[1].startswith("fraud/")}
-    assert ended == {place for place in told if place[0] in ("thresholds", "calibration")} - _ended_before(worker, ended)
+    assert ended == {place for place in told if place[0] in ("thresholds", "calibration")} - _ended_before(
+        worker, ended
+    )
     assert {("thresholds", "fraud/2/*"), ("calibration", "fraud/2/*")} <= ended
     worker.upto(0.8)
     published = worker.restart(config())

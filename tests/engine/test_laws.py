@@ -96,9 +96,7 @@ def test_single_events_in_any_order_of_partitions_give_the_records_of_one_pass(s
         max_size=5,
     ),
 )
-def test_marks_are_input_like_the_logs(
-    stream: int, seed: int, floors: list[tuple[str, int, float, int]]
-) -> None:
+def test_marks_are_input_like_the_logs(stream: int, seed: int, floors: list[tuple[str, int, float, int]]) -> None:
     logs = made(stream).logs()
     marks = [
         Mark(topic, partition, int(share * len(logs[topic, partition])), START + after, "idle")

@@ -1,4 +1,4 @@
-"""A stream with everything that the faults need: busy, idle, trailing and empty partitions, a drift, duplicates, poison.
+"""A stream with all that the faults need: busy, idle, trailing and empty partitions, a drift, duplicates, poison.
 
 A function of its arguments alone: two calls give the same bytes, so what a daemon published of it can be compared.
 """

@@ -168,7 +168,10 @@ class Scene:
         return {"kind": "kafka", "bootstrap": self.bootstrap}
 
     def check(self, expected: Seen | None = None) -> Seen:
-        """The oracle; returns what was seen. ``expected`` of an earlier scene with the same inputs and marks saves a pass."""
+        """The oracle; returns what was seen.
+
+        ``expected`` of an earlier scene with the same inputs and marks saves a pass.
+        """
         seen, expected = self.published(), expected or self.expected()
         differ(seen, expected)
         return seen

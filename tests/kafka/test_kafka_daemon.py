@@ -63,12 +63,14 @@ def test_partitions_added_while_running_and_aborted_transactions_and_any_compres
                 )
         if index >= 10:
             # The new partition takes over from the busy one; number 5 stays empty.
-            part = {(topic, 4 if (topic, p) == ("predictions", 0) else p): v for (topic, p), v in part.items()}
+            moved = {(topic, 4 if (topic, p) == ("predictions", 0) else p): v for (topic, p), v in part.items()}
+        else:
+            moved = part
         producer = scene.producer(transactional_id=f"{scene.prefix}{index}", compression_type=COMPRESSIONS[index % 5])
         producer.init_transactions()
         for aborted in (True, False):
             producer.begin_transaction()
-            for (topic, partition), values in part.items():
+            for (topic, partition), values in moved.items():
                 for value in values[:40] if aborted else values:
                     producer.send(scene.named(topic), value, b"k", partition=partition)
             producer.flush()

@@ -9,11 +9,16 @@ import json
 import signal
 import time
 
+import kafka.errors as kafka_errors
 from broker import Broker, free_port
 from events_stream import Stream
 from proxy import END_TXN, Proxy
 from scene import Scene, counted
 from test_kafka_daemon import feed_live, finish
+
+from streameval.errors import ConnectionFailedError
+from streameval.transport.kafka_connection import Connection
+from streameval.transport.kafka_faults import explained
 
 
 def test_a_second_worker_of_the_same_identity_takes_over_and_the_first_stays_out(make_scene, nursery, tmp_path):
@@ -149,9 +154,8 @@ def test_messages_as_large_as_the_broker_allows_stall_nothing(make_scene, nurser
         b"\x00" * 1_000_000,
     ]
     for index, part in enumerate(stream.parts):
-        if index % 4 == 0:
-            part = {**part, ("predictions", 0): giants + part[("predictions", 0)], ("outcomes", 2): giants}
-        feed_live(scene, worker, [part])
+        large = {("predictions", 0): giants, ("outcomes", 2): giants} if index % 4 == 0 else {}
+        feed_live(scene, worker, [large, part])
     time.sleep(1)
     assert worker.stop() == 0
     finish(scene, nursery)
@@ -164,3 +168,9 @@ def test_messages_as_large_as_the_broker_allows_stall_nothing(make_scene, nurser
     }
     assert {"not_json", "too_deep"} & reasons
     assert counted(seen)["metrics"] > 0
+
+
+def test_a_partition_whose_leader_is_away_is_a_failure_that_passes():
+    connection = Connection(("127.0.0.1:9",))
+    for error in (kafka_errors.UnknownBrokerIdError(-1), kafka_errors.LeaderNotAvailableError()):
+        assert isinstance(explained(error, connection, doing="reading offsets"), ConnectionFailedError)

@@ -1,4 +1,4 @@
-"""kill -9 of the real daemon process at every numbered step and at random instants; what a foreign reader sees stays."""
+"""kill -9 of the real daemon at every numbered step and at random instants; what a foreign reader sees stays."""
 
 from __future__ import annotations
 

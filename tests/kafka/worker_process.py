@@ -114,9 +114,12 @@ class Nursery:
                 return None
 
     def start(self, config: dict[str, Any], **job: Any) -> Worker:
-        """A daemon on this configuration. ``at``, ``count``, ``error``: see streameval.testing.crash; ``pause``: sleep
-        there for so long instead; ``until_end``,
-        ``fresh``, ``shard``: see Daemon; ``batch``: events read at once; ``transaction_ms`` and ``patience_ms`` shorten what a broker is given."""
+        """A daemon on this configuration.
+
+        ``at``, ``count``, ``error``: see streameval.testing.crash; ``pause``: sleep there for so long instead.
+        ``until_end``, ``fresh``, ``shard``: see Daemon; ``batch``: events read at once; ``transaction_ms`` and
+        ``patience_ms`` shorten what a broker is given.
+        """
         self._count += 1
         log = self.folder / f"worker-{self._count}.log"
         assert self.process.stdin is not None
@@ -184,7 +187,7 @@ def _child(job: dict[str, Any]) -> None:
         os.dup2(log, 1)
         os.dup2(log, 2)
         code = _daemon(job)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - whatever it was, the parent's code must not run in a child
         import traceback
 
         traceback.print_exc()
