@@ -5,7 +5,8 @@ times are RFC 3339 UTC with milliseconds, and the id is a hash of lineage, type,
 a public surface (people script against them): fields are added, never renamed or removed. The same bytes stand in a
 topic, in a logdir's line and, for drift, thresholds and retrain, in the log.
 
-Source: CloudEvents 1.0, JSON format, structured mode. ``sequence`` is an Integer attribute, so that scripts can count with it.
+Source: CloudEvents 1.0, JSON format, structured mode. ``sequence`` is an Integer attribute, so that scripts can count
+with it.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import typer
 from streameval.cli.options import ConfigFile, Level, LogLevel
 from streameval.cli.progress import Meter
 from streameval.config import load
+from streameval.errors import UsageError
 from streameval.logs import log_record
 from streameval.transport.protocol import Record
 
@@ -24,6 +25,7 @@ EXAMPLES = (
     "streameval run --config config/example.yaml",
     "streameval run -c c.yaml 2>&1 | jq 'select(.event == \"drift\")'",
     "streameval run -c c.yaml --until-end",
+    "streameval run -c c.yaml --shard 0/3",
 )
 
 
@@ -39,6 +41,12 @@ def run(
             "--fresh", help="Forget the state; go on from the thresholds and maps that are published, in a new lineage."
         ),
     ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N", help="Take the models that are shard K's of N workers (from 0); all N are started alike."
+        ),
+    ] = None,
     log_level: LogLevel = Level.info,
 ) -> None:
     """Read events, keep metrics, watch for drift, publish thresholds: until it is stopped.
@@ -51,7 +59,8 @@ def run(
     from streameval.daemon.daemon import Daemon  # noqa: PLC0415 - takes a second to import
 
     with Meter("reading", level=log_level.value, shown=until_end) as meter:
-        daemon = Daemon(checked, progress=meter if until_end else None, on_records=_log)
+        part = _shard(shard)
+        daemon = Daemon(checked, progress=meter if until_end else None, on_records=_log, shard=part)
         with stopped_by_signals(daemon):
             summary = daemon.run(until_end=until_end, fresh=fresh)
         structlog.get_logger().info(
@@ -66,6 +75,23 @@ def run(
             wall_seconds=round(summary.wall_seconds, 3),
             stopped=summary.stopped,
         )
+
+
+def _shard(text: str | None) -> tuple[int, int]:
+    """The shard that ``K/N`` names; the only one where nothing is said.
+
+    Raises:
+        UsageError: It is not of that form.
+
+    >>> _shard("1/3")
+    (1, 3)
+    """
+    if text is None:
+        return 0, 1
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal()):
+        raise UsageError(f"{text!r} names no shard", where="--shard", cure="write K/N, as in --shard 0/3, 1/3 and 2/3")
+    return int(index), int(count)
 
 
 def _log(records: list[Record]) -> None:

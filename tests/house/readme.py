@@ -33,8 +33,11 @@ def blocks(page):
 
 
 def checkout(folder):
-    """A folder like a fresh checkout, as far as commands of the README need it: the examples, not the package."""
-    shutil.copytree(ROOT / "config", folder / "config")
+    """A folder like a fresh checkout, as far as commands of the README need it: all but the tests and what is built."""
+    for name in ("config", "streameval"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder / name)
     return folder
 
 
