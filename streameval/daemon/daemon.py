@@ -389,9 +389,7 @@ class _Run:
         state, blobs = self.engine.export(self.known)
         outbox, self.outbox, self.marks = self.outbox, Outbox(), {}
         T = stream_time(self.engine)
-        commit = partial(
-            self.committer.commit, state=state, blobs=blobs, outbox=outbox, T=T, positions=positions
-        )
+        commit = partial(self.committer.commit, state=state, blobs=blobs, outbox=outbox, T=T, positions=positions)
         done = self._persistently(commit)
         self.known = set(blobs)
         self.positions = positions

@@ -5,7 +5,6 @@ import json
 import pytest
 
 
-@pytest.mark.slow
 def test_the_demo_closes_the_loop_and_can_be_repeated(start, tmp_path):
     seen = []
     for _ in range(2):

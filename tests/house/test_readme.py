@@ -21,7 +21,6 @@ def test_the_readme_has_commands_to_run():
     assert blocks(README.read_text(encoding="utf-8"))
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_readmes_commands_run_in_order(tmp_path):
     folder = checkout(tmp_path / "checkout")

@@ -45,7 +45,7 @@ def test_a_drifted_model_says_why_since_when_and_what_was_done():
 def test_nothing_done_is_said_too():
     said = fold([records.drift(NAMES, 51, "cost", "confirmed", "up")]).sentence(KEY)
     assert said == (
-        "price-up drifted: the cost of decisions rose, since about 26 Jun 1997 (confirmed 26 Jun 1997; no diagnosis)."
+        "price-up drifted: the cost of decisions rose, since about 26 Jun 1997 (confirmed 26 Jun 1997)."
         " Nothing was changed since."
     )
 
