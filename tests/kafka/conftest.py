@@ -203,13 +203,13 @@ FILLED = Stream(seed=7, predictions=3_000)
 
 
 @pytest.fixture(scope="session")
-def filled(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def filled(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Scene:
     """Inputs that many tests read: an empty partition, an idle one, and one an hour behind."""
     scene = Scene([broker.bootstrap], tmp_path_factory.mktemp("filled"))
     scene.make_topics()
     scene.feed(FILLED.logs)
-    yield scene
     scene.close()
+    return scene
 
 
 @pytest.fixture(scope="session")

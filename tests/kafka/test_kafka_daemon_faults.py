@@ -10,6 +10,7 @@ import signal
 import time
 
 import kafka.errors as kafka_errors
+import pytest
 from broker import Broker, free_port
 from events_stream import Stream
 from proxy import END_TXN, Proxy
@@ -59,6 +60,7 @@ def test_a_process_frozen_beyond_its_transactions_time_goes_on_after_it(make_sce
     scene.check()
 
 
+@pytest.mark.slow
 def test_a_broker_that_restarts_dies_and_is_away_for_a_while_costs_nothing(own_broker, make_scene, nursery):
     scene, stream = make_scene(on=own_broker), Stream(seed=13, predictions=4_000)
     scene.make_topics()
@@ -79,6 +81,7 @@ def test_a_broker_that_restarts_dies_and_is_away_for_a_while_costs_nothing(own_b
     assert counted(scene.check())["metrics"] > 20
 
 
+@pytest.mark.slow
 def test_leaders_that_die_in_a_cluster_of_three_cost_nothing(cluster, tmp_path, nursery):
     (tmp_path / "scene").mkdir()
     scene, stream = Scene(cluster.bootstrap, tmp_path / "scene"), Stream(seed=14, predictions=3_000)
@@ -117,6 +120,9 @@ def test_commits_whose_answers_are_lost_and_a_network_that_goes_cost_nothing(tmp
             if index in (6, 14):
                 proxy.cut()
             feed_live(scene, worker, [part])
+            deadline = time.monotonic() + 5
+            while proxy.lose is not None and time.monotonic() < deadline:
+                time.sleep(0.05)
             if index in (6, 14):
                 time.sleep(1)
                 proxy.mend()

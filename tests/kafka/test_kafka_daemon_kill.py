@@ -21,6 +21,7 @@ def test_a_kill_at_any_step_of_the_daemon_changes_nothing_that_is_published(fill
     filled_scene.check(clean)
 
 
+@pytest.mark.slow
 def test_kills_at_random_instants_change_nothing_that_is_published(filled_scene, clean, nursery):
     seed = random.randrange(1 << 30)
     print(f"seed {seed}")

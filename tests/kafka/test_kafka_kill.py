@@ -18,6 +18,8 @@ from kafka.admin import KafkaAdminClient
 
 import streameval
 
+pytestmark = pytest.mark.slow  # the daemon's own kill tests go through the same steps
+
 LOOP = Path(__file__).with_name("tally_on_kafka.py")
 OUTPUTS = ("sums0", "sums1", "sums2")
 STEPS = [f"start.{n}" for n in range(1, 7)] + [f"commit.{n}" for n in range(1, 9)]
