@@ -9,7 +9,7 @@ import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from streameval import config
 from streameval.errors import ConfigValueError
@@ -17,6 +17,7 @@ from streameval.subscribe.in_force import Calibration, Threshold
 from streameval.subscribe.log import OutputLog
 from streameval.subscribe.logdir_log import LogDirLog
 from streameval.subscribe.view import Kind
+from streameval.transport.opening import kafka_connection
 
 __all__ = ["PATIENCE_MS", "Origin", "log_of"]
 
@@ -57,7 +58,8 @@ def log_of(origin: Origin, *, security: config.Security | None, topics: Mapping[
 
     if security is not None:
         transport = transport.model_copy(update={"security": security})
-    return KafkaLog(functools.partial(_connection, transport), by_kind)
+    connect = functools.partial(kafka_connection, transport, client_id="streameval-subscribe", patience_ms=PATIENCE_MS)
+    return KafkaLog(connect, by_kind)
 
 
 def _resolved(origin: Origin) -> tuple[config.LogDir | config.Kafka, Mapping[str, str]]:
@@ -88,22 +90,3 @@ def _kafka(addresses: str) -> config.Kafka:
                 f"{address!r} is not an address", where="subscribe", cure="write kafka://host:port,host:port"
             )
     return config.Kafka(kind="kafka", bootstrap=bootstrap)
-
-
-def _connection(transport: config.Kafka) -> Any:
-    """The connection of a configuration; secrets are read now."""
-    from streameval.transport.kafka_connection import Connection, Hidden, Security  # noqa: PLC0415 - as above
-
-    given = transport.security
-    security = Security(
-        protocol=given.protocol,
-        ca_file=given.ca_file,
-        certificate_file=given.cert_file,
-        key_file=given.key_file,
-        key_password=None if given.key_password is None else Hidden(given.key_password.reveal()),
-        check_hostname=given.check_hostname,
-        mechanism=given.mechanism,
-        username=given.username,
-        password=None if given.password is None else Hidden(given.password.reveal()),
-    )
-    return Connection(transport.bootstrap, security, client_id="streameval-subscribe", patience_ms=PATIENCE_MS)

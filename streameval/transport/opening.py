@@ -5,12 +5,17 @@ Invariant: the only place where a configuration is turned into a connection; sec
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from streameval.config import Config
 from streameval.config.transport import Kafka as KafkaConfig
 from streameval.transport.logdir import LogDir
 from streameval.transport.protocol import Transport
 
-__all__ = ["open_transport", "output_topics"]
+if TYPE_CHECKING:
+    from streameval.transport.kafka_connection import Connection
+
+__all__ = ["kafka_connection", "open_transport", "output_topics"]
 
 COMPACTED = ("thresholds", "calibration")
 """Keys of output topics of which the latest record a key counts."""
@@ -30,18 +35,17 @@ def output_topics(config: Config) -> list[str]:
     ]
 
 
-def open_transport(config: Config) -> Transport:
-    """The transport that the configuration names.
+def kafka_connection(chosen: KafkaConfig, *, client_id: str, patience_ms: int = 30_000) -> Connection:
+    """The cluster that a configuration names, with its secrets as they are now.
+
+    Args:
+        chosen: The transport's configuration.
+        client_id: Our name in the brokers' logs.
+        patience_ms: How long a first connection may take.
 
     Raises:
-        TransportError: It cannot be reached, or a topic is missing and must not be made.
         ConfigValueError: A secret cannot be read.
     """
-    chosen = config.transport
-    if not isinstance(chosen, KafkaConfig):
-        return LogDir(chosen.path, commits=config.topics.commits, clock=config.topics.clock)
-    # kafka-python is imported only where it is used: the embedded default starts faster without it.
-    from streameval.transport.kafka import Kafka, output_settings  # noqa: PLC0415
     from streameval.transport.kafka_connection import Connection, Hidden, Security  # noqa: PLC0415
 
     said = chosen.security
@@ -56,6 +60,22 @@ def open_transport(config: Config) -> Transport:
         username=said.username,
         password=None if said.password is None else Hidden(said.password.reveal()),
     )
+    return Connection(tuple(chosen.bootstrap), security, client_id=client_id, patience_ms=patience_ms)
+
+
+def open_transport(config: Config) -> Transport:
+    """The transport that the configuration names.
+
+    Raises:
+        TransportError: It cannot be reached, or a topic is missing and must not be made.
+        ConfigValueError: A secret cannot be read.
+    """
+    chosen = config.transport
+    if not isinstance(chosen, KafkaConfig):
+        return LogDir(chosen.path, commits=config.topics.commits, clock=config.topics.clock)
+    # kafka-python is imported only where it is used: the embedded default starts faster without it.
+    from streameval.transport.kafka import Kafka, output_settings  # noqa: PLC0415
+
     compacted = [getattr(config.topics, name) for name in COMPACTED]
     settings = output_settings(
         compacted=compacted,
@@ -63,7 +83,7 @@ def open_transport(config: Config) -> Transport:
         commits=config.topics.commits,
         clock=config.topics.clock,
     )
-    connection = Connection(tuple(chosen.bootstrap), security, client_id=f"streameval-{config.worker}")
+    connection = kafka_connection(chosen, client_id=f"streameval-{config.worker}")
     return Kafka(
         connection, settings, commits=config.topics.commits, clock=config.topics.clock, create=chosen.create_topics
     )
