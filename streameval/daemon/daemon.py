@@ -42,6 +42,8 @@ WAIT = 0.1
 """Seconds that an idle loop waits for events at a time."""
 RETRY = 1.0
 """Seconds before a commit that failed is tried again."""
+LAST_TRIES = 3
+"""How often a commit that failed is tried again once the daemon has been asked to stop."""
 
 log = structlog.get_logger("streameval.daemon")
 
@@ -402,6 +404,7 @@ class _Run:
     def _persistently(self, commit: Callable[[], Committed]) -> Committed:
         """A commit that is not visible is tried again for as long as it takes; the outputs wait."""
         attempt = commit
+        last_tries = LAST_TRIES
         while True:
             try:
                 return attempt()
@@ -412,7 +415,8 @@ class _Run:
             except ConnectionFailedError as error:
                 failed = error
             log.warning("commit_failed", error=str(failed))
-            if self.daemon.stopping:
+            last_tries -= self.daemon.stopping
+            if last_tries < 0:
                 raise failed
             time.sleep(RETRY)
             self.health.turned = time.monotonic()

@@ -31,14 +31,15 @@ def test_run_stop_and_go_on_publishes_what_a_replay_gives(make_scene, nursery):
     scene, stream = make_scene(), Stream(seed=3)
     scene.make_topics()
     worker = nursery.start(scene.config)
-    feed_live(scene, worker, stream.parts[:10])
     worker.await_log("caught_up")
+    feed_live(scene, worker, stream.parts[:10], pause=0.2)
     assert worker.stop() == 0
     assert worker.saw("stopped")
     for part in stream.parts[10:13]:
         scene.feed(part)
     worker = nursery.start(scene.config)
-    feed_live(scene, worker, stream.parts[13:])
+    worker.await_log("caught_up")
+    feed_live(scene, worker, stream.parts[13:], pause=0.2)
     time.sleep(1)
     assert worker.stop() == 0
     finish(scene, nursery)
