@@ -227,7 +227,7 @@ def _daemon(job: dict[str, Any]) -> int:
     config = Config.model_validate(job["config"])
     if "patience_ms" in job:
         quick = kafka_connection.Connection
-        kafka_connection.Connection = lambda *a, **k: quick(*a, **k, patience_ms=job["patience_ms"])
+        kafka_connection.Connection = lambda *a, **k: quick(*a, **{**k, "patience_ms": job["patience_ms"]})
     transport = opening.open_transport(config)
     transport.transaction_ms = job.get("transaction_ms", 60_000)
     daemon_module.LOOK = 0.5
