@@ -132,12 +132,12 @@ class ModelFold:
         if len(amended):
             self.kinds.resolve(np.unique(amended.kind))
         done = 0
-        for (at, key, _), block in zip(steps, blocks, strict=True):
+        for (at, key, rows), block in zip(steps, blocks, strict=True):
             if done < len(amended) and amended.at[done] <= at:
                 due = int(np.searchsorted(amended.at, at, side="right"))
                 self._amend(amended, slice(done, due))
                 done = due
-            outputs += self.cells[key].step(at, block, self._whole(key), self.fresh.get(key[0]))
+            outputs += self.cells[key].step(at, rows, block, self._whole(key), self.fresh.get(key[0]))
         if done < len(amended):
             self._amend(amended, slice(done, len(amended)))
         outputs.sort(key=lambda output: output.at)
@@ -203,6 +203,7 @@ class ModelFold:
         rows = Rows(
             at=np.repeat(matured.at[j:], sizes),
             cohort=np.repeat(matured.start[j:], sizes),
+            id_hash=matured.id_hash[skip:],
             score=matured.score[skip:],
             label=matured.label[skip:],
             kpis={name: x[skip:] for name, x in matured.kpis.items()},
@@ -265,9 +266,14 @@ class ModelFold:
         cohort, score = amended.start[rows], amended.score[rows]
         places, first, group = np.unique(cell.window.places(cohort), return_index=True, return_inverse=True)
         before, after = (
-            Rows(amended.at[rows], cohort, score, label[rows], {name: x[rows] for name, x in kpis.items()}).evidence(
-                self.config, group, len(places)
-            )
+            Rows(
+                amended.at[rows],
+                cohort,
+                amended.id_hash[rows],
+                score,
+                label[rows],
+                {name: x[rows] for name, x in kpis.items()},
+            ).evidence(self.config, group, len(places))
             for label, kpis in ((amended.old_label, amended.old_kpis), (amended.new_label, amended.new_kpis))
         )
         for correction in map(Correction, cohort[first].tolist(), before, after):

@@ -47,6 +47,8 @@ class Rows:
     """i64: maturity of the row's cohort (ms)."""
     cohort: np.ndarray
     """i64: start of the row's cohort (ms)."""
+    id_hash: np.ndarray
+    """u64: the hash of the row's id: an order and a split that owe nothing to arrival."""
     score: np.ndarray
     """f64 in [0, 1]."""
     label: np.ndarray
@@ -60,7 +62,7 @@ class Rows:
     def take(self, index: np.ndarray | slice) -> Rows:
         """The rows at an index, a mask or a slice."""
         kpis = {name: x[index] for name, x in self.kpis.items()}
-        return Rows(self.at[index], self.cohort[index], self.score[index], self.label[index], kpis)
+        return Rows(self.at[index], self.cohort[index], self.id_hash[index], self.score[index], self.label[index], kpis)
 
     @staticmethod
     def join(parts: list[Rows]) -> Rows:
@@ -70,6 +72,7 @@ class Rows:
         return Rows(
             np.concatenate([part.at for part in parts]),
             np.concatenate([part.cohort for part in parts]),
+            np.concatenate([part.id_hash for part in parts]),
             np.concatenate([part.score for part in parts]),
             np.concatenate([part.label for part in parts]),
             {name: np.concatenate([part.kpis[name] for part in parts]) for name in parts[0].kpis},
@@ -84,7 +87,14 @@ class Rows:
 
     def state(self) -> dict[str, Any]:
         """Plain values for ``restore``."""
-        return {"at": self.at, "cohort": self.cohort, "score": self.score, "label": self.label, "kpis": self.kpis}
+        return {
+            "at": self.at,
+            "cohort": self.cohort,
+            "id_hash": self.id_hash,
+            "score": self.score,
+            "label": self.label,
+            "kpis": self.kpis,
+        }
 
     @classmethod
     def restore(cls, state: dict[str, Any]) -> Rows:

@@ -1,0 +1,89 @@
+"""The calibration map of a whole model: learnt at every step, published when it changes enough.
+
+Invariant: subscribers hold ``published``; it changes only by a record. A map inherited from an earlier lineage stays
+until another one proves better.
+
+Source: METHODS section 2.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from streameval import records
+from streameval.engine.identity import Identity
+from streameval.engine.rows import Output
+from streameval.evaluate.calibration.champion import CalibrationMap, Champion, Measures
+from streameval.evidence.binary import BinaryEvidence
+
+MAP_MOVED = 0.02
+"""A map is published again when it has moved by more than this somewhere (probability)."""
+
+
+class Calibrating:
+    """The champion of one model version and the map in force.
+
+    Args:
+        identity: Whose it is.
+    """
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self.champion = Champion(identity.config.calibration.half_life)
+        self.published: CalibrationMap | None = None
+        self.inherited = False
+
+    def step(self, at: int, evidence: BinaryEvidence, window: records.Window) -> list[Output]:
+        """Score and teach the field with a step's evidence; the record of a map that changed enough."""
+        switch = self.champion.step(evidence)
+        current = self.champion.map
+        known = self.published
+        if switch is None and self.inherited:
+            return []
+        self.inherited = False
+        if switch is None and known is not None and (known.method == current.method and not _moved(known, current)):
+            return []
+        own = self.champion.measures().get(current.method)
+        before, after = (own, own) if switch is None else (switch.before, switch.after)
+        return [self._publish(at, current, before, after, window)]
+
+    def _publish(
+        self, at: int, current: CalibrationMap, before: Measures | None, after: Measures | None, window: records.Window
+    ) -> Output:
+        self.published = current
+        data = records.Calibration(
+            **self.identity.named,
+            method=current.method,
+            knots=records.Knots(current.x.tolist(), current.y.tolist()),
+            before=_losses(before),
+            after=_losses(after),
+            window=window,
+        )
+        return self.identity.output(at, "calibration", data)
+
+    def state(self) -> dict[str, Any]:
+        """Plain values from which ``restore`` continues exactly."""
+        known = self.published
+        return {
+            "champion": self.champion.state(),
+            "published": None if known is None else [known.method, known.x, known.y],
+            "inherited": self.inherited,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from ``state``."""
+        self.champion = Champion.restore(state["champion"])
+        known = state["published"]
+        self.published = None if known is None else CalibrationMap(*known)
+        self.inherited = state["inherited"]
+
+
+def _moved(old: CalibrationMap, new: CalibrationMap) -> bool:
+    x = np.union1d(old.x, new.x)
+    return bool(np.abs(old.predict_many(x) - new.predict_many(x)).max() > MAP_MOVED)
+
+
+def _losses(measures: Measures | None) -> records.Losses | None:
+    return None if measures is None else records.Losses(measures.log_loss, measures.brier)
