@@ -27,6 +27,7 @@ __all__ = [
     "LARGEST",
     "RECORDS",
     "Alignment",
+    "AlignmentPair",
     "Calibration",
     "CloudEvent",
     "Confusion",
@@ -295,6 +296,14 @@ class Metrics(Data, frozen=True, kw_only=True):
     ] = None
 
 
+class AlignmentPair(Struct, frozen=True):
+    """Two windows, or two versions in one window, compared."""
+
+    loss: Annotated[float | None, Meta(description="by how much the loss fell")]
+    kpi: Annotated[float | None, Meta(description="by how much the KPI changed for the better")]
+    decided: Annotated[bool, Meta(description="the KPI moved beyond doubt")]
+
+
 class Alignment(Data, frozen=True, kw_only=True):
     """Whether the loss moves with a KPI."""
 
@@ -307,16 +316,21 @@ class Alignment(Data, frozen=True, kw_only=True):
     loss: Annotated[str, Meta(description="name of the (class-standardised) loss")]
     kpi: str
     basis: Annotated[
-        Literal["across_time", "randomised", "association"], Meta(description="what the comparison may claim")
+        Literal["across_time", "same_ids", "randomised", "association"],
+        Meta(description="what the comparison may claim: an association is no more than that"),
     ]
     disagreement: Annotated[Interval, Meta(description="share of decided pairs in which loss and KPI disagree")]
     undecided: Annotated[Share, Meta(description="share of pairs too close to call")]
     pairs: Annotated[int, Meta(ge=0)]
     tau: Annotated[Interval | None, Meta(description="Kendall's tau-b")] = None
     correlation: Annotated[float | None, Meta(description="corrected for sampling noise")] = None
-    regret: Annotated[float | None, Meta(description="KPI lost by choosing by loss")] = None
+    regret: Annotated[
+        float | None, Meta(description="KPI lost by choosing the version with the lower loss a window earlier")
+    ] = None
     goodhart: Annotated[bool | None, Meta(description="the KPI falls where the loss gains most")] = None
-    window: Window | None = None
+    window: Annotated[Window | None, Meta(description="of the latest pair")] = None
+    against: Annotated[str | None, Meta(description="the version compared with; null: earlier windows")] = None
+    recent: Annotated[list[AlignmentPair], Meta(description="the latest pairs, oldest first")] = []
 
 
 class Rejected(Data, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ from streameval.config.objective import Capacity, Cost, FBeta, Objective, Precis
 from streameval.config.quantities import bytes_of, duration_ms, duration_text
 from streameval.config.section import Section
 from streameval.config.transport import Kafka, LogDir, Secret, Security, Transport
-from streameval.config.worker import Commit, Config, Lateness, Rejected, TopicMapping, Topics
+from streameval.config.worker import Commit, Config, Lateness, Rejected, Serve, TopicMapping, Topics
 
 __all__ = [
     "METRIC_NAMES",
@@ -51,6 +51,7 @@ __all__ = [
     "Secret",
     "Section",
     "Security",
+    "Serve",
     "Thresholds",
     "TopicMapping",
     "Topics",

@@ -17,6 +17,7 @@ from streameval.config.section import RefusedError, Section, setting
 __all__ = [
     "INHERITED",
     "METRIC_NAMES",
+    "Alignment",
     "Calibration",
     "Drift",
     "Evaluate",
@@ -49,6 +50,7 @@ INHERITED: Final = (
     "thresholds",
     "drift",
     "retraining",
+    "alignment",
     "retire_after",
 )
 """Keys that may also stand at the top level, as defaults for all models."""
@@ -108,6 +110,30 @@ class Kpi(Section):
         gt=0,
         le=1e9,
     )
+    better: Literal["higher", "lower"] = setting(
+        "which way is good, for the comparison with the loss",
+        change="restarts",
+        restarts="the comparisons of loss and KPI",
+        default="higher",
+    )
+
+
+class Alignment(Section):
+    """How the loss is compared with the KPIs."""
+
+    every: PositiveDuration = setting(
+        "prediction time over which loss and KPI are summed before windows, or versions, are compared",
+        change="restarts",
+        restarts="the comparisons of loss and KPI",
+        default=DAY,
+    )
+    randomised: bool = setting(
+        "the versions were assigned at random, so that KPIs of outcomes may be compared between them; otherwise only "
+        "decisions are, and the records say association",
+        change="restarts",
+        restarts="the comparisons of loss and KPI",
+        default=False,
+    )
 
 
 class Reference(Section):
@@ -147,6 +173,19 @@ class Calibration(Section):
     """How calibration maps are learnt."""
 
     half_life: Count = setting("labelled events after which an old one counts half in a map", default=10_000)
+    methods: tuple[Literal["prior", "platt", "beta", "isotonic", "online_platt"], ...] = setting(
+        "the maps that compete with the score as it is: a shift of the odds, a logistic curve, a beta curve, a step "
+        "curve, and a logistic curve moved online; which one is in force is decided by their losses",
+        change="restarts",
+        restarts="the contest of calibration maps",
+        default=("prior", "platt", "beta", "isotonic", "online_platt"),
+        max_length=5,
+    )
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Calibration:
+        _refuse_repeats(self.methods, "calibration method")
+        return self
 
 
 class Thresholds(Section):
@@ -252,6 +291,7 @@ class Model(Section):
     thresholds: Thresholds = setting("when a better threshold is worth a move", default=Thresholds())
     drift: Drift = setting("what is watched, and how rare a false alarm must be", default=Drift())
     retraining: Retraining = setting("when retraining is asked for", default=Retraining())
+    alignment: Alignment = setting("how the loss is compared with the KPIs", default=Alignment())
     retire_after: PositiveDuration = setting(
         "a version without predictions for this long ends; its keys get tombstones", default=30 * DAY
     )

@@ -12,6 +12,7 @@ from pydantic import BaseModel, model_validator
 
 from streameval.config.model import (
     INHERITED,
+    Alignment,
     Calibration,
     Drift,
     Evaluate,
@@ -37,7 +38,7 @@ from streameval.config.quantities import (
 from streameval.config.section import RefusedError, Section, setting
 from streameval.config.transport import Transport
 
-__all__ = ["OUTPUTS", "Commit", "Config", "Lateness", "Rejected", "TopicMapping", "Topics"]
+__all__ = ["OUTPUTS", "Commit", "Config", "Lateness", "Rejected", "Serve", "TopicMapping", "Topics"]
 
 OUTPUTS: Final = (
     "thresholds",
@@ -138,6 +139,27 @@ class Rejected(Section):
     )
 
 
+class Serve(Section):
+    """The status page, probes (`/healthz`, `/readyz`) and Prometheus metrics of a running worker."""
+
+    host: str = setting(
+        "address to listen on; the default can be reached from this machine only, a container needs 0.0.0.0",
+        default="127.0.0.1",
+        min_length=1,
+        max_length=253,
+    )
+    port: int | None = setting("port to listen on; none: nothing is served", default=None, ge=0, le=65_535)
+    segments: Count = setting(
+        "segments of a model's version that /metrics names and whose past the page keeps; alarms of the others are "
+        'counted as segment="other"',
+        default=50,
+        le=1000,
+    )
+    stalled_after: PositiveDuration = setting(
+        "how long the loop may stand still before /healthz says so with 503", default=2 * MINUTE
+    )
+
+
 class TopicMapping(Section):
     """How somebody else's payload is read as one of our events."""
 
@@ -209,6 +231,7 @@ class Config(Section):
     unknown_models: Literal["count", "reject"] = setting(
         "events of models that are not configured here: counted, or written to the rejected topic", default="count"
     )
+    serve: Serve = setting("the status page, probes and metrics", default=Serve())
     mappings: tuple[TopicMapping, ...] = setting("how other people's payloads are read", default=(), max_length=64)
     models: tuple[Model, ...] = setting("the models", min_length=1, max_length=10_000)
 
@@ -219,6 +242,7 @@ class Config(Section):
     thresholds: Thresholds = setting("default of all models", default=Thresholds())
     drift: Drift = setting("default of all models", default=Drift())
     retraining: Retraining = setting("default of all models", default=Retraining())
+    alignment: Alignment = setting("default of all models", default=Alignment())
     retire_after: PositiveDuration = setting("default of all models", default=30 * DAY)
 
     @model_validator(mode="before")

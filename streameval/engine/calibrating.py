@@ -15,7 +15,8 @@ import numpy as np
 from streameval import records
 from streameval.engine.identity import Identity
 from streameval.engine.rows import Output
-from streameval.evaluate.calibration.champion import CalibrationMap, Champion, Measures
+from streameval.evaluate.calibration.champion import CalibrationMap, Champion, Measures, Switch, competing
+from streameval.evaluate.calibration.cells import LabelHistogram
 from streameval.evidence.binary import BinaryEvidence
 
 MAP_MOVED = 0.02
@@ -31,7 +32,9 @@ class Calibrating:
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
-        self.champion = Champion(identity.config.calibration.half_life)
+        config = identity.config.calibration
+        self.competing = competing(config.methods)
+        self.champion = Champion(config.half_life, self.competing)
         self.published: CalibrationMap | None = None
         self.inherited = False
 
@@ -45,14 +48,20 @@ class Calibrating:
         self.inherited = False
         if switch is None and known is not None and (known.method == current.method and not _moved(known, current)):
             return []
+        return [self._publish(at, current, switch, window)]
+
+    def adopt(self, at: int, method: str | None, histogram: LabelHistogram, window: records.Window) -> list[Output]:
+        """Put a map in force at once, fitted to the examples since a change (see `Champion.adopt`); its record."""
+        switch = self.champion.adopt(method, histogram)
+        if switch is None:
+            return []
+        self.inherited = False
+        return [self._publish(at, self.champion.map, switch, window)]
+
+    def _publish(self, at: int, current: CalibrationMap, switch: Switch | None, window: records.Window) -> Output:
+        self.published = current
         own = self.champion.measures().get(current.method)
         before, after = (own, own) if switch is None else (switch.before, switch.after)
-        return [self._publish(at, current, before, after, window)]
-
-    def _publish(
-        self, at: int, current: CalibrationMap, before: Measures | None, after: Measures | None, window: records.Window
-    ) -> Output:
-        self.published = current
         data = records.Calibration(
             **self.identity.named,
             method=current.method,
@@ -74,7 +83,9 @@ class Calibrating:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from ``state``."""
-        self.champion = Champion.restore(state["champion"])
+        self.champion = Champion.restore(
+            state["champion"], self.competing, self.identity.config.calibration.half_life
+        )
         known = state["published"]
         self.published = None if known is None else CalibrationMap(*known)
         self.inherited = state["inherited"]

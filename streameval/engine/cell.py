@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from streameval import records
+from streameval.engine.aligning import Aligning, Bucket
 from streameval.engine.calibrating import Calibrating
 from streameval.engine.clock import BEGINNING
 from streameval.engine.fresh import FreshScores
@@ -56,6 +57,9 @@ class Cell:
         self.watching = Watching(self.identity, costs or (1.0, 1.0))
         self.moving = Moving(self.identity)
         self.measuring = Measuring(self.identity, costs)
+        self.aligning = Aligning(self.identity) if segment == WHOLE else None
+        self.closed: list[Bucket] = []
+        """Buckets of the loss and the KPIs that the last step closed."""
         self.published_at = BEGINNING
 
     @property
@@ -116,6 +120,7 @@ class Cell:
         """Evaluate, detect, decide on the rows of one step, whose evidence ``block`` is; the outputs in order."""
         start, end = block.first, block.last + self.interval
         evidence = self.window.push(block).evidence
+        self.closed = []
         if evidence.events == 0:
             return []
         threshold = self.threshold(whole)
@@ -123,6 +128,9 @@ class Cell:
         outputs: list[Output] = []
         if self.calibrating is not None:
             outputs += self.calibrating.step(at, evidence, self._window())
+        if self.aligning is not None:
+            self.closed, told = self.aligning.step(at, rows, threshold)
+            outputs += told
         alarms, told = self.watching.step(at, rows, evidence, start, end, threshold)
         outputs += told
         confirmed = [alarm for alarm in alarms if alarm.tier == "confirmed"]
@@ -161,6 +169,7 @@ class Cell:
             "calibrating": None if self.calibrating is None else self.calibrating.state(),
             "watching": self.watching.state(),
             "moving": self.moving.state(),
+            "aligning": None if self.aligning is None else self.aligning.state(),
             "published_at": self.published_at,
         }
 
@@ -172,4 +181,6 @@ class Cell:
             self.calibrating.restore(state["calibrating"])
         self.watching.restore(state["watching"])
         self.moving.restore(state["moving"])
+        if self.aligning is not None:
+            self.aligning.restore(state["aligning"])
         self.published_at = state["published_at"]

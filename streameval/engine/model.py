@@ -19,6 +19,7 @@ import numpy as np
 
 from streameval.engine.cell import Cell
 from streameval.engine.clock import NEVER, Clocks
+from streameval.engine.comparing import Comparing
 from streameval.engine.fresh import FreshScores
 from streameval.engine.kinds import ABSENT, VERSIONS, Kinds
 from streameval.engine.rows import Output, Rows, TooLate
@@ -64,6 +65,7 @@ class ModelFold:
         )
         self.cells: dict[CellKey, Cell] = {}
         self.fresh: dict[int, FreshScores] = {}
+        self.comparing = Comparing(config)
         self.earlier: dict[tuple[str, str], InForce] = {}
         """What an earlier lineage left in force, by version and segment."""
         self.counted_from: int | None = None
@@ -137,7 +139,10 @@ class ModelFold:
                 due = int(np.searchsorted(amended.at, at, side="right"))
                 self._amend(amended, slice(done, due))
                 done = due
-            outputs += self.cells[key].step(at, rows, block, self._whole(key), self.fresh.get(key[0]))
+            cell = self.cells[key]
+            outputs += cell.step(at, rows, block, self._whole(key), self.fresh.get(key[0]))
+            for bucket in cell.closed:
+                outputs += self.comparing.close(at, cell.identity, bucket)
         if done < len(amended):
             self._amend(amended, slice(done, len(amended)))
         outputs.sort(key=lambda output: output.at)
@@ -293,6 +298,7 @@ class ModelFold:
                 for key in [key for key in self.cells if key[0] == place]:
                     outputs += self.cells.pop(key).end(at)
                 self.fresh.pop(place, None)
+                self.comparing.end(name)
                 self.kinds.retire(place)
         return outputs
 
@@ -308,6 +314,7 @@ class ModelFold:
             cell = Cell(self.config, old.version, old.segment, self.interval)
             cell.inherit(old)
             self.cells[key] = cell
+        self.comparing = Comparing(self.config)
 
     def state(self) -> dict[str, Any]:
         """Plain values of everything but the retained rows, which the join exports on its own."""
@@ -320,6 +327,7 @@ class ModelFold:
             "kinds": self.kinds.state(),
             "cells": [[list(key), cell.state()] for key, cell in self.cells.items()],
             "fresh": [[place, fresh.state()] for place, fresh in sorted(self.fresh.items())],
+            "comparing": self.comparing.state(),
             "counted_from": self.counted_from,
             "matured": self.matured,
             "unlabelled": self.unlabelled,
@@ -341,5 +349,6 @@ class ModelFold:
             (version, segment): (threshold, None if known is None else CalibrationMap(*known))
             for version, segment, threshold, known in state["earlier"]
         }
+        self.comparing.restore(state["comparing"])
         self.counted_from = state["counted_from"]
         self.matured, self.unlabelled = state["matured"], state["unlabelled"]
