@@ -294,6 +294,9 @@ class Metrics(Data, frozen=True, kw_only=True):
     detectable: Annotated[
         float | None, Meta(description="smallest ratio of prevalences that the monitors can tell apart")
     ] = None
+    gap: Annotated[
+        dict[str, Interval] | None, Meta(description="online less offline, by metric; null without a reference report")
+    ] = None
 
 
 class AlignmentPair(Struct, frozen=True):

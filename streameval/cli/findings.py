@@ -14,6 +14,7 @@ from streameval.cli.rate import Rate, measured
 from streameval.cli.stored import newest
 from streameval.config import Config, Kafka, LogDir, duration_text
 from streameval.config.worker import OUTPUTS
+from streameval.daemon.reports import with_reports
 from streameval.errors import ConfigValueError, StreamevalError
 from streameval.transport.opening import open_transport
 from streameval.transport.protocol import MAX_RECORD, Transport
@@ -38,6 +39,12 @@ class Finding(NamedTuple):
 def examine(config: Config) -> Iterator[Finding]:
     """All points, in the order in which a start would meet them."""
     yield from _names(config)
+    try:
+        config = with_reports(config)
+    except StreamevalError as error:
+        yield _failed("reference reports", error)
+    else:
+        yield from _reports(config)
     yield from _state(config)
     rate: Rate | None = None
     try:
@@ -76,6 +83,16 @@ def _names(config: Config) -> Iterator[Finding]:
                 yield Finding("fail", point, f"model {model.name}, {error.where}: {error.what}", error.cure)
             else:
                 yield Finding("ok", point, f"model {model.name}: {', '.join(names) or 'none'}")
+
+
+def _reports(config: Config) -> Iterator[Finding]:
+    for model in config.models:
+        for path, report in zip(model.reference.reports, model.reference.offline, strict=True):
+            of = "every version" if report.version is None else f"version {report.version}"
+            what = f"{report.events} scored examples" if report.events else "no scored examples"
+            found = f"{model.name}, {of}: {', '.join(report.metrics)}; {what}"
+            cure = "" if report.events else "give the scored examples too: then its metrics have intervals"
+            yield Finding("ok", f"reference report {path.name}", found, cure)
 
 
 def _state(config: Config) -> Iterator[Finding]:

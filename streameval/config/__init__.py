@@ -20,6 +20,7 @@ from streameval.config.model import (
     Thresholds,
 )
 from streameval.config.objective import Capacity, Cost, FBeta, Objective, Precision, Recall, Value
+from streameval.config.offline import OfflineMetric, OfflineReport
 from streameval.config.quantities import bytes_of, duration_ms, duration_text
 from streameval.config.section import Section
 from streameval.config.transport import Kafka, LogDir, Secret, Security, Transport
@@ -43,6 +44,8 @@ __all__ = [
     "LogDir",
     "Model",
     "Objective",
+    "OfflineMetric",
+    "OfflineReport",
     "Precision",
     "Recall",
     "Reference",

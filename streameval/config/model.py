@@ -11,7 +11,8 @@ from typing import Final, Literal
 from pydantic import model_validator
 
 from streameval.config.objective import Cost, Objective, Value
-from streameval.config.quantities import DAY, HOUR, YEAR, Count, Duration, Name, Number, PositiveDuration
+from streameval.config.offline import OfflineReport
+from streameval.config.quantities import DAY, HOUR, YEAR, Count, Duration, LocalPath, Name, Number, PositiveDuration
 from streameval.config.section import RefusedError, Section, setting
 
 __all__ = [
@@ -147,6 +148,19 @@ class Reference(Section):
         change="restarts",
         restarts=_LEARNING,
         default=250,
+    )
+    reports: tuple[LocalPath, ...] = setting(
+        "files that say what a version reached offline, one a version: a .json report (version, metrics, examples), or "
+        "the scored, labelled examples of the validation set alone (.jsonl, .csv, .parquet)",
+        default=(),
+        max_length=20,
+    )
+    offline: tuple[OfflineReport, ...] = setting(
+        "what the reports say; filled in when they are read",
+        change="restarts",
+        restarts=_LEARNING,
+        default=(),
+        max_length=20,
     )
 
 

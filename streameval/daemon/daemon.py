@@ -20,13 +20,16 @@ import structlog
 
 from streameval import records
 from streameval.config import Config
+from streameval.daemon.observing import Observer
 from streameval.daemon.progress import Health, OnProgress, Progress, Summary, Tally, stream_time
 from streameval.daemon.reading import BATCH, Reading
+from streameval.daemon.reports import with_reports
 from streameval.engine import Engine
 from streameval.engine.clock import BEGINNING, Key
 from streameval.engine.publisher import Published
 from streameval.engine.shard import Shard
 from streameval.errors import CommitError, ConnectionFailedError, StateMismatchError, StorageError, TransportError
+from streameval.serve.vitals import Commits, Vitals
 from streameval.transport.checkpoint import Checkpoints
 from streameval.transport.commit import Committed, Committer, Start
 from streameval.transport.opening import open_transport, output_topics
@@ -56,6 +59,7 @@ class Daemon:
         transport: Where from and to; by default the one that the configuration names.
         progress: Called now and then from the loop.
         on_records: Called with the records that a commit has made visible.
+        on_vitals: Called about once a second, from the loop, with how it stands.
         shard: (k, n): take the models that are shard k's of n; the others are left to n - 1 further workers.
 
     Raises:
@@ -69,15 +73,17 @@ class Daemon:
         transport: Transport | None = None,
         progress: OnProgress | None = None,
         on_records: Callable[[list[Record]], None] | None = None,
+        on_vitals: Callable[[Vitals], None] | None = None,
         shard: tuple[int, int] = (0, 1),
     ) -> None:
         self.shard = Shard(*shard)
-        self.config = self.shard.part(config)
+        self.config = self.shard.part(with_reports(config))
         self.elsewhere = self.shard.elsewhere(config)
         self.health = Health()
         self._transport = transport
         self.progress = progress
         self.on_records = on_records
+        self.on_vitals = on_vitals
         self.stopping = False
         self._open: Transport | None = None
 
@@ -133,18 +139,22 @@ class _Run:
         self.stalled: set[str] = set()
         self.positions: dict[Key, int] = {}
         self.behind: dict[Key, int] = {}
+        self.commits = Commits()
 
     # -- start ---------------------------------------------------------------------------------------------------------
 
     def run(self) -> Summary:
         topics = [*self.config.topics.predictions, *self.config.topics.outcomes]
+        self.health.doing = "finding the last commit"
         start = self.committer.start(topics, fresh=self.fresh)
         for message in start.messages:
             log.warning("state_damaged", message=message)
         self.engine = Engine(self.config, start.lineage, self.daemon.shard, self.daemon.elsewhere)
+        self.health.doing = "restoring the state"
         self._restore(start)
         self.reading = Reading(self.transport, self.engine, self.transport.clock_marks(), self.config.worker)
         self._assign(start)
+        self.observer = Observer(self.engine, self.reading, self.tally, self.health, self.commits)
         log.info(
             "started",
             worker=self.config.worker,
@@ -153,8 +163,11 @@ class _Run:
             partitions=len(self.engine.clocks.partitions),
             waiting=self.engine.waiting,
         )
+        self.health.doing = "reading"
         self._loop()
+        self.health.doing = "stopping"
         self._commit()
+        self._look_at_itself(time.monotonic())
         stopped = self.daemon.stopping
         summary = self.tally.summary(self.engine, time.monotonic() - self.began, stopped=stopped)
         published = sum(summary.records.values())
@@ -209,6 +222,7 @@ class _Run:
             self._advance()
         self.read_to = dict(positions)
         self.behind = ends
+        self.health.lag = {f"{topic}/{p}": end - positions[topic, p] for (topic, p), end in ends.items()}
         if self.until_end:
             self.reading.ends = ends
             self.total = sum(ends[place] - positions[place] for place in positions)
@@ -226,6 +240,8 @@ class _Run:
             self.health.turned = now
             if self._due(now):
                 self._commit()
+            if now >= self.observer.due:
+                self._look_at_itself(now)
             if self.until_end:
                 if not progressed:
                     if not self.reading.places():
@@ -329,6 +345,15 @@ class _Run:
         newest = max((clock.max_ts for clock in clocks.values()), default=BEGINNING)
         self.health.newest = newest if newest > BEGINNING else None
 
+    def _look_at_itself(self, now: float) -> None:
+        """Say how the run stands, to whoever serves that."""
+        if self.daemon.on_vitals is None:
+            return
+        for (topic, partition), end in (self.reading.ends or {}).items():
+            # A run that stops at the logs' present ends asks for no others.
+            self.health.lag[f"{topic}/{partition}"] = end - self.transport.position((topic, partition))
+        self.daemon.on_vitals(self.observer.look(now))
+
     def _look(self) -> None:
         """New partitions enter at T."""
         new = [place for place in self._found() if place not in self.engine.clocks.partitions]
@@ -384,7 +409,7 @@ class _Run:
 
     def _commit(self) -> None:
         positions = {place: self.transport.position(place) for place in self.engine.clocks.partitions}
-        self.committed = time.monotonic()
+        began = self.committed = time.monotonic()
         if not self.outbox and not self.marks and positions == self.positions:
             return
         self.outbox.extend(self.marks.values())
@@ -392,12 +417,15 @@ class _Run:
         outbox, self.outbox, self.marks = self.outbox, Outbox(), {}
         T = stream_time(self.engine)
         commit = partial(self.committer.commit, state=state, blobs=blobs, outbox=outbox, T=T, positions=positions)
+        doing, self.health.doing = self.health.doing, "committing"
         done = self._persistently(commit)
+        self.health.doing = doing
         self.known = set(blobs)
         self.positions = positions
         self.tally.commits += 1
         self.tally.add(done.outbox.records)
         self.health.committed = self.committed = time.monotonic()
+        self.commits.took(self.committed - began)
         if self.daemon.on_records is not None and done.outbox:
             self.daemon.on_records(done.outbox.records)
 
@@ -414,6 +442,7 @@ class _Run:
                 attempt = self.committer.settle
             except ConnectionFailedError as error:
                 failed = error
+            self.commits.failures += 1
             log.warning("commit_failed", error=str(failed))
             last_tries -= self.daemon.stopping
             if last_tries < 0:

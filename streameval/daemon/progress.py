@@ -50,7 +50,8 @@ class Health:
     """The loop's state for probes: monotonic seconds of its last turn and last commit (None: never), and lags.
 
     ``ready`` once the state is restored and the inputs were caught up with once; ``lag`` by ``topic/partition`` in
-    events, as far as it is known; ``time`` is T and ``newest`` the newest event's time (epoch ms).
+    events, as far as it is known; ``time`` is T and ``newest`` the newest event's time (epoch ms); ``doing`` says in a
+    word or two what the loop does now.
     """
 
     turned: float | None = None
@@ -60,6 +61,7 @@ class Health:
     time: int | None = None
     newest: int | None = None
     paused: bool = False
+    doing: str = "starting"
 
 
 class Tally:

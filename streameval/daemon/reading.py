@@ -8,6 +8,7 @@ Invariant: with all events at hand the order of reading is a function of the log
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import accumulate, pairwise
 from typing import NamedTuple
@@ -55,6 +56,8 @@ class Reading:
         self.transport = transport
         self.engine = engine
         self.ends: dict[Key, int] | None = None
+        self.read: Counter[str] = Counter()
+        """Events read, by topic."""
         found: dict[Key, list[tuple[int, int]]] = {}
         for value in marks:
             event = records.read(value)
@@ -88,6 +91,7 @@ class Reading:
     def take(self, batch: Batch) -> list[Published]:
         """Give a batch to the engine, with the recorded marks that stand in it."""
         place = (batch.topic, batch.partition)
+        self.read[batch.topic] += len(batch.offsets)
         published: list[Published] = []
         for part in self._cut(batch, self.marks.get(place, _Marks([], []))):
             published += self._enter(place, int(part.offsets[0]))

@@ -15,6 +15,7 @@ from typing import IO
 from streameval.config import Config
 from streameval.daemon.progress import OnProgress, Progress, Summary, Tally, stream_time
 from streameval.daemon.reading import Reading
+from streameval.daemon.reports import with_reports
 from streameval.engine import Engine
 from streameval.engine.publisher import Published
 from streameval.engine.shard import Shard
@@ -53,6 +54,7 @@ def replay(
     """
     began = time.monotonic()
     own = Shard(*shard)
+    config = with_reports(config)
     engine = Engine(own.part(config), shard=own, elsewhere=own.elsewhere(config))
     reading = Reading(transport, engine, marks or [])
     tally = Tally(config.topics.rejected)

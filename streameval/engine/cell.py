@@ -150,9 +150,7 @@ class Cell:
             self.published_at = at
             window = window if window is not None else self.window.evidence()
             prevalence = self.measuring.prevalence(at, window, self.watching.watch, fresh)
-            outputs.append(
-                self.measuring.record(at, window, self._window(), threshold, self.watching.watch, prevalence)
-            )
+            outputs += self.measuring.record(at, window, self._window(), threshold, self.watching.watch, prevalence)
         return outputs
 
     def _window(self) -> records.Window:
@@ -169,6 +167,7 @@ class Cell:
             "calibrating": None if self.calibrating is None else self.calibrating.state(),
             "watching": self.watching.state(),
             "moving": self.moving.state(),
+            "measuring": self.measuring.state(),
             "aligning": None if self.aligning is None else self.aligning.state(),
             "published_at": self.published_at,
         }
@@ -181,6 +180,7 @@ class Cell:
             self.calibrating.restore(state["calibrating"])
         self.watching.restore(state["watching"])
         self.moving.restore(state["moving"])
+        self.measuring.restore(state["measuring"])
         if self.aligning is not None:
             self.aligning.restore(state["aligning"])
         self.published_at = state["published_at"]

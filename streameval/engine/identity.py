@@ -8,7 +8,7 @@ Source: DESIGN "Records out" (keys).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streameval.engine.rows import Output
 from streameval.records import Data
@@ -35,7 +35,7 @@ class Identity:
         return self.segment == WHOLE
 
     @property
-    def named(self) -> dict[str, str]:
+    def named(self) -> dict[str, Any]:
         """The fields that every record of a cell begins with."""
         return {"model": self.config.name, "version": self.version, "segment": self.segment}
 

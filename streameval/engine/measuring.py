@@ -7,6 +7,8 @@ Source: METHODS sections 0, 2 and 3.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import numpy as np
 
@@ -16,6 +18,7 @@ from streameval.detect.life import Watch
 from streameval.detect.reference import Reference
 from streameval.engine.fresh import FreshScores
 from streameval.engine.identity import Identity
+from streameval.engine.offline import OfflineGap
 from streameval.engine.rows import Output
 from streameval.evaluate.calibration_error import calibration_error, reliability
 from streameval.evaluate.estimate import Estimate
@@ -38,6 +41,7 @@ class Measuring:
         self.identity = identity
         self.costs = costs
         self.scales = {name: kpi.scale for name, kpi in identity.config.kpis.items()}
+        self.offline = OfflineGap(identity, costs)
         self.mixture: tuple[Reference, MixtureReference | None] | None = None
 
     def record(
@@ -48,8 +52,8 @@ class Measuring:
         threshold: float,
         watch: Watch,
         prevalence: records.Prevalence,
-    ) -> Output:
-        """The metrics of a window at the threshold in force."""
+    ) -> list[Output]:
+        """The metrics of a window at the threshold in force, and what they say against the offline report."""
         estimates: dict[str, Estimate] = binary_metrics(evidence, threshold, self.costs, self.scales)
         error = calibration_error(evidence)
         if error is not None:
@@ -57,6 +61,7 @@ class Measuring:
         metrics = {name: records.Interval(e.value, e.low, e.high) for name, e in estimates.items()}
         for name, value in river_metrics(evidence, threshold, self.identity.config.evaluate.river).items():
             metrics[name] = records.Interval(value)
+        gap = self.offline.gap(estimates, threshold)
         at_threshold = confusion(evidence, threshold)
         data = records.Metrics(
             **self.identity.named,
@@ -68,8 +73,10 @@ class Measuring:
             reliability=[msgspec.convert(point, records.ReliabilityPoint) for point in reliability(evidence)],
             phase=watch.phase,
             detectable=watch.smallest_detectable_ratio,
+            gap={name: records.Interval(*known) for name, known in gap.items()} or None,
         )
-        return self.identity.output(at, "metrics", data)
+        told = self.offline.events(at, gap, estimates, threshold, window)
+        return [self.identity.output(at, "metrics", data), *told]
 
     def prevalence(
         self, at: int, evidence: BinaryEvidence, watch: Watch, fresh: FreshScores | None
@@ -85,6 +92,14 @@ class Measuring:
             if mixture is not None and mixture.holds(evidence):
                 free = mixture.prevalence(fresh.histogram(at))
         return records.Prevalence(_interval(labelled), _interval(free))
+
+    def state(self) -> dict[str, Any]:
+        """Plain values from which ``restore`` continues exactly."""
+        return {"offline": self.offline.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from ``state``."""
+        self.offline.restore(state["offline"])
 
 
 def _interval(estimate: Estimate | None) -> records.Interval | None:
