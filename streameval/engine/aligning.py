@@ -118,12 +118,13 @@ class Aligning:
             level(sums, 0, self.prevalence, self.prices) for sums in (self.earlier, window)
         )
         (_, before), (_, after) = (level(sums, 1, self.prevalence, self.prices) for sums in (self.earlier, window))
+        events = int(self.earlier.events.sum() + window.events.sum())
         self.earlier = None
         gain = difference(loss_after, loss_before)
         for name in [name for name in before if name in after]:
             better = improvement(self.identity.config, name, difference(before[name], after[name]))
             self.agreement.setdefault(name, Agreement()).add(Pair(gain, better))
-        span = (self.pair_since * self.every, (bucket.number + 1) * self.every)
+        span = records.Window.of(self.pair_since * self.every, (bucket.number + 1) * self.every, events)
         return records_of(self.identity, at, self.agreement, "across_time", span)
 
     def state(self) -> dict[str, Any]:
@@ -166,10 +167,10 @@ def records_of(
     at: int,
     agreement: dict[str, Agreement],
     basis: str,
-    span: tuple[int, int],
+    span: records.Window,
     against: str | None = None,
 ) -> list[Output]:
-    """The records of the comparisons that have enough pairs; ``span`` is the latest pair's time (ms)."""
+    """The records of the comparisons that have enough pairs; ``span`` is the latest pair's."""
     return [
         identity.output(at, "alignment", _record(identity, name, known, known.summary(), basis, span, against))
         for name, known in agreement.items()
@@ -183,7 +184,7 @@ def _record(
     agreement: Agreement,
     summary: Summary,
     basis: str,
-    span: tuple[int, int],
+    span: records.Window,
     against: str | None,
 ) -> records.Alignment:
     rate, tau = summary.disagreement, summary.tau
@@ -199,7 +200,7 @@ def _record(
         correlation=summary.correlation,
         regret=summary.regret,
         goodhart=summary.goodhart,
-        window=records.Window.of(*span, 0),
+        window=span,
         against=against,
         recent=[
             records.AlignmentPair(pair.loss.value, pair.kpi.value, pair.decided) for pair in agreement.latest[-SHOWN:]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from streameval import records
 from streameval.engine.aligning import SAME, Bucket, improvement, prices_of, records_of
 from streameval.engine.identity import Identity
 from streameval.engine.rows import Output
@@ -134,7 +135,8 @@ class Comparing:
             agreement.add(Pair(gain, better, _regret(comparison.chosen, better)))
         comparison.chosen = 0 if gain.value > 0.0 else 1
         every = self.config.alignment.every
-        span = (comparison.since * every, (mine.number + 1) * every)
+        events = int(comparison.mine.events.sum() + comparison.other.events.sum())
+        span = records.Window.of(comparison.since * every, (mine.number + 1) * every, events)
         comparison.mine, comparison.other, comparison.since = Halves(), Halves(), None
         basis = "same_ids" if same else "randomised" if randomised else "association"
         return records_of(identity, at, comparison.agreement, basis, span, oldest)

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from streameval.records import rfc3339
-from streameval.serve import words
+from streameval.serve import alignment, words
 from streameval.serve.happenings import LABELS, Happening, Kind, happenings
-from streameval.serve.series import Bin, Estimate, Map, Measured, Series
+from streameval.serve.series import Bin, Comparison, Estimate, Map, Measured, Series
 
 POINTS = 600
 """Points drawn of a whole model's series: more than a panel has pixels for."""
@@ -93,6 +93,7 @@ def drawing(series: Series, limit: int = POINTS) -> Drawing:
     panels += [_prevalence(frame, points)]
     panels += [_metric(frame, points, name) for name in names if name == "calibration_error"]
     panels += [_reliability(series), _calibration(series)]
+    panels += [_alignment(known) for known in series.comparisons.values()]
     panels += [_metric(frame, points, name) for name in names if name not in (*HEAD, "calibration_error")]
     figures += [panel for panel in panels if panel is not None]
     return Drawing(figures, {"at": [p.window.end for p in points], "from": [p.window.start for p in points]})
@@ -243,6 +244,24 @@ def _reliability(series: Series) -> Figure | None:
     summary = " ".join(f"{name.capitalize()}: {_gap(point.reliability)}" for point, name, *_ in reversed(windows))
     layout = _square(limit, "score", "observed share of positives")
     return Figure("reliability", "Reliability: does a score mean what it says?", summary, data, layout, timed=False)
+
+
+def _alignment(known: Comparison) -> Figure | None:
+    data = alignment.traces(known)
+    if not data:
+        return None
+    layout = _base(legend=True)
+    layout["height"] = 340
+    layout["hovermode"] = "closest"
+    for name, words_ in (("xaxis", "loss better →"), ("yaxis", "KPI better →")):
+        layout[name] |= {
+            "title": {"text": words_, "font": {"color": "$muted"}},
+            "zeroline": True,
+            "zerolinecolor": "$muted",
+            "fixedrange": True,
+        }
+    name = f"alignment-{known.kpi}-{known.against or ''}"
+    return Figure(name, alignment.title(known), alignment.sentence(known), data, layout, timed=False)
 
 
 def _calibration(series: Series) -> Figure | None:

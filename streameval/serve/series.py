@@ -128,6 +128,27 @@ class Map(msgspec.Struct, frozen=True):
     after: dict[str, float] = {}
 
 
+class Comparison(msgspec.Struct, frozen=True):
+    """The latest alignment record of one KPI: `against` names the other version, None compares over time.
+
+    `recent` holds (fall of the loss, change of the KPI for the better, decided) of the latest pairs.
+    """
+
+    at: int
+    loss: str
+    kpi: str
+    basis: str
+    disagreement: Estimate | None
+    undecided: float
+    pairs: int
+    tau: Estimate | None = None
+    correlation: float | None = None
+    regret: float | None = None
+    goodhart: bool | None = None
+    against: str | None = None
+    recent: tuple[tuple[float, float, bool], ...] = ()
+
+
 class History(msgspec.Struct):
     """Metric points, thinned: every `stride`-th of all that came, and always the first and the last.
 
@@ -170,7 +191,7 @@ class History(msgspec.Struct):
 
 
 class Series(msgspec.Struct):
-    """All that is remembered of one key."""
+    """All that is remembered of one key; `place` numbers the segments of a version from 1, a whole has 0."""
 
     key: Key
     history: History = msgspec.field(default_factory=History)
@@ -182,10 +203,13 @@ class Series(msgspec.Struct):
     first: Measured | None = None
     phases: list[tuple[int, str]] = []
     retired_at: int | None = None
+    place: int = 0
+    comparisons: dict[str, Comparison] = {}
 
-    def measured(self, point: Measured) -> None:
-        """Take a metrics record."""
-        self.history.add(point, HISTORY if self.key.whole else SEGMENT_HISTORY)
+    def measured(self, point: Measured, limit: int | None = None) -> None:
+        """Take a metrics record; `limit` >= 2 is how many are kept, where that is less than usual."""
+        usual = HISTORY if self.key.whole else SEGMENT_HISTORY
+        self.history.add(point, usual if limit is None else min(limit, usual))
         if self.first is None or (point.reliability and not self.first.reliability):
             self.first = point
         if point.phase is not None and (not self.phases or self.phases[-1][1] != point.phase):
@@ -198,6 +222,10 @@ class Series(msgspec.Struct):
     def mapped(self, champion: Map) -> None:
         """Take a calibration record."""
         self._keep("calibration", self.maps, champion)
+
+    def compared(self, known: Comparison) -> None:
+        """Take an alignment record: the latest of each KPI and each pair of versions is kept."""
+        self.comparisons[f"{known.kpi}/{known.against or ''}"] = known
 
     def requested(self, request: Request) -> None:
         """Take a retrain record."""

@@ -1,8 +1,8 @@
 """The picture of a run that report, table and live page are drawn from, folded record by record.
 
 Invariant: a snapshot is a function of the output records in their order and of the run's facts; its size is bounded by
-the number of keys, not by the number of records. It only reads: a record of an unknown type is counted and otherwise
-left alone, so an older page can look at a newer worker's topics.
+the number of keys and by `points`, not by the number of records. It only reads: a record of an unknown type is counted
+and otherwise left alone, so an older page can look at a newer worker's topics.
 
 Source of the records' shape: CloudEvents 1.0, structured JSON mode; the types are `streameval.*`.
 """
@@ -17,10 +17,14 @@ import msgspec
 
 from streameval.records import epoch_ms
 from streameval.serve.sentence import State, sentence, state
-from streameval.serve.series import Alarm, Bin, Estimate, Key, Map, Measured, Move, Request, Series, Window
+from streameval.serve.series import Alarm, Bin, Comparison, Estimate, Key, Map, Measured, Move, Request, Series, Window
 
 SOURCES = 20
 """Workers named at most."""
+POINTS = 100_000
+"""Metric points kept of all keys together (2.7 KB each); the more keys there are, the fewer are kept of each."""
+FEWEST = 20
+"""Metric points kept of a key, however many keys there are."""
 
 
 class Rejected(msgspec.Struct):
@@ -39,6 +43,9 @@ class Snapshot(msgspec.Struct):
     `facts` are what no record says: `predictions`, `outcomes`, `read`, `joined`, `waiting` (counts), `time` (stream
     time, ms), `wall_seconds`, `rate` (events a second). Names that are not known here are shown as they are.
 
+    `points` is how many metric points are kept of all keys, `segments` how many segments of a model's version keep a
+    past (the first that records speak of); of further ones only the first and the last metrics are kept.
+
     >>> record = {"type": "streameval.retrain", "time": "2026-03-01T00:00:00Z", "source": "/streameval/a",
     ...           "data": {"model": "m", "version": "1", "segment": "*", "reason": "concept drift"}}
     >>> snapshot = Snapshot()
@@ -54,6 +61,9 @@ class Snapshot(msgspec.Struct):
     records: dict[str, int] = {}
     first: int | None = None
     last: int | None = None
+    points: int = POINTS
+    segments: int = 1_000_000
+    known: dict[str, int] = {}
 
     @classmethod
     def from_lines(cls, lines: Iterable[tuple[str, bytes | str]], facts: Mapping[str, Any] | None = None) -> Self:
@@ -98,6 +108,8 @@ class Snapshot(msgspec.Struct):
                 self._retrain(at, data)
             case "calibration":
                 self._calibration(at, data)
+            case "alignment":
+                self._alignment(at, data)
             case "rejected":
                 self._rejected(data)
             case _:
@@ -105,7 +117,7 @@ class Snapshot(msgspec.Struct):
 
     def retire(self, key: Key, at: int) -> None:
         """Mark a key as ended (its topics carry a tombstone) at `at`, epoch milliseconds."""
-        self._series(msgspec.structs.asdict(key)).retired_at = at
+        self._series(msgspec.structs.asdict(key), at).retired_at = at
 
     @property
     def series(self) -> list[Series]:
@@ -133,16 +145,36 @@ class Snapshot(msgspec.Struct):
         """The key's state in one plain sentence: what, why, since when, and what was done about it."""
         return sentence(key, self.get(key), [s for s in self.of(key.model, key.version) if not s.key.whole])
 
-    def _series(self, data: Mapping[str, Any]) -> Series:
+    def remembers(self, key: Key) -> bool:
+        """Whether the key keeps a past: every whole does, and the first `segments` of a model's version."""
+        series = self.get(key)
+        return series is not None and series.place <= self.segments
+
+    def _series(self, data: Mapping[str, Any], at: int) -> Series:
         key = Key(str(data["model"]), str(data.get("version") or "0"), str(data.get("segment") or "*"))
-        return self.by_key.setdefault(_name(key.model, key.version, key.segment), Series(key=key))
+        name = _name(key.model, key.version, key.segment)
+        series = self.by_key.get(name)
+        if series is None:
+            series = self.by_key[name] = Series(key=key)
+            if not key.whole:
+                version = _name(key.model, key.version)
+                series.place = self.known[version] = self.known.get(version, 0) + 1
+        if series.retired_at is not None and at > series.retired_at:
+            series.retired_at = None  # it has come back
+        return series
+
+    def _limit(self, series: Series) -> int:
+        if series.place > self.segments:
+            return 2
+        return max(self.points // len(self.by_key), FEWEST)
 
     def _metrics(self, at: int, data: Mapping[str, Any]) -> None:
         prevalence = data.get("prevalence") or {}
         window = data["window"]
         start, end = milliseconds(window["from"]), milliseconds(window["to"])
         metrics = {str(name): number for name, raw in data["metrics"].items() if (number := _estimate(raw))}
-        self._series(data).measured(
+        series = self._series(data, at)
+        series.measured(
             Measured(
                 at=at,
                 window=Window(start if start is not None else at, end if end is not None else at, window["events"]),
@@ -156,11 +188,12 @@ class Snapshot(msgspec.Struct):
                     Bin(b["score"], b["observed"], b.get("low"), b.get("high"), b["events"])
                     for b in data.get("reliability") or ()
                 ),
-            )
+            ),
+            self._limit(series),
         )
 
     def _threshold(self, at: int, data: Mapping[str, Any]) -> None:
-        self._series(data).moved(
+        self._series(data, at).moved(
             Move(
                 at=at,
                 threshold=data["threshold"],
@@ -174,7 +207,7 @@ class Snapshot(msgspec.Struct):
 
     def _drift(self, at: int, data: Mapping[str, Any]) -> None:
         diagnosis = data.get("diagnosis") or {}
-        self._series(data).alarmed(
+        self._series(data, at).alarmed(
             Alarm(
                 at=at,
                 monitor=str(data["monitor"]),
@@ -192,7 +225,7 @@ class Snapshot(msgspec.Struct):
     def _retrain(self, at: int, data: Mapping[str, Any]) -> None:
         diagnosis = data.get("diagnosis")
         found = diagnosis.get("state") if isinstance(diagnosis, Mapping) else diagnosis
-        self._series(data).requested(
+        self._series(data, at).requested(
             Request(
                 at=at,
                 reason=str(data["reason"]),
@@ -203,7 +236,7 @@ class Snapshot(msgspec.Struct):
 
     def _calibration(self, at: int, data: Mapping[str, Any]) -> None:
         knots = data.get("knots") or {}
-        self._series(data).mapped(
+        self._series(data, at).mapped(
             Map(
                 at=at,
                 method=str(data["method"]),
@@ -211,6 +244,27 @@ class Snapshot(msgspec.Struct):
                 y=tuple(knots.get("y") or ()),
                 before=_numbers(data.get("before")),
                 after=_numbers(data.get("after")),
+            )
+        )
+
+    def _alignment(self, at: int, data: Mapping[str, Any]) -> None:
+        pairs = data.get("recent") or ()
+        against = data.get("against")
+        self._series(data, at).compared(
+            Comparison(
+                at=at,
+                loss=str(data["loss"]),
+                kpi=str(data["kpi"]),
+                basis=str(data["basis"]),
+                disagreement=_estimate(data.get("disagreement")),
+                undecided=_number(data.get("undecided")) or 0.0,
+                pairs=int(data["pairs"]),
+                tau=_estimate(data.get("tau")),
+                correlation=_number(data.get("correlation")),
+                regret=_number(data.get("regret")),
+                goodhart=data.get("goodhart"),
+                against=None if against is None else str(against),
+                recent=tuple((float(p["loss"]), float(p["kpi"]), bool(p["decided"])) for p in pairs),
             )
         )
 
