@@ -30,3 +30,5 @@ class Alarm:
     change_at: int
     at: int
     detail: dict[str, Any] = field(default_factory=dict)
+    detector: str = "e_sr"
+    """`e_sr`, `conformal_sr` (while a reference is learnt), or the class of the River detector."""

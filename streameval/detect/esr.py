@@ -1,13 +1,14 @@
 """e-SR: the detector behind every confirmed alarm, for many monitors at once.
 
 A monitor maps a cell (score bin and label) to a value x in [0, 1]. Without change E[x | past] <= m_up and >= m_down.
-Seven bets a direction multiply up L = prod(1 + bet (x - m)) over a step's events, then M <- L (M + n) with n the step's
-events. M - sum(n) is a supermartingale, so the expected number of *events* to a false alarm at mean(M) >= c is at least
-c, however the steps are cut, provided that their sizes do not depend on labels. A step costs one matrix-vector product
-for all monitors, directions and bets.
+Seven bets a direction multiply up L = prod(1 + bet (x - m)) over a step's events, and the Shiryaev-Roberts recursion
+takes L in. A step costs one matrix-vector product for all monitors, directions and bets.
 
-Invariant: M and the change point are functions of the cells' counts per step; all is kept as logarithms, so nothing
-overflows.
+A season gives each hour its own m. An event's hour is known before its label, so with the bounds of that hour each
+factor 1 + bet (x - m) still is at most 1 on average given the past, and so is their product over the hours of a step:
+the promise holds as it does for a constant m.
+
+Invariant: M and the change point are functions of the cells' counts per step and hour.
 Source: METHODS, section 1; Shin, Ramdas & Rinaldo, arXiv 2203.03532.
 """
 
@@ -18,6 +19,8 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+
+from streameval.detect.shiryaev_roberts import ShiryaevRoberts
 
 Floats = npt.NDArray[np.float64]
 
@@ -80,10 +83,7 @@ class Esr:
         self.down = down
         self.log_threshold = float(log_threshold)
         self.tempering = np.ones(up.size) if tempering is None else tempering
-        shape = (values.shape[0], 2, RATIOS.size)
-        self.log_m = np.full(shape, -np.inf)
-        self.rise = np.zeros(shape)
-        self.minimum_at = np.full(shape, start, dtype=np.int64)
+        self.recursion = ShiryaevRoberts((values.shape[0], 2, RATIOS.size), start)
         self._tabulate()
 
     def _tabulate(self) -> None:
@@ -91,6 +91,22 @@ class Esr:
         mean = np.stack([self.up, self.down], axis=1)[:, :, None, None]
         table = np.log1p(bet * (self.values[:, None, None, :] - mean)) * self.tempering[:, None, None, None]
         self._table = np.ascontiguousarray(table.reshape(-1, self.values.shape[1]))
+
+    @property
+    def log_m(self) -> Floats:
+        """float64[monitors, 2, 7]: log M of each bet."""
+        return self.recursion.log_m
+
+    @property
+    def log_statistic(self) -> Floats:
+        """float64[monitors, 2]: log of the mean of M over the bets; -inf before the first event."""
+        return self.recursion.log_mean()
+
+    def log_ratio(self, counts: Floats) -> Floats:
+        """float64[monitors, 2, 7]: log L of float64[cells] events under the present bounds."""
+        # Not BLAS: its order of addition may depend on threads, and outputs have to be the same byte for byte.
+        product: Floats = np.einsum("rc,c->r", self._table, counts)
+        return product.reshape(self.log_m.shape)
 
     def step(self, counts: Floats, end: int) -> list[Crossing]:
         """Take in one step.
@@ -102,17 +118,13 @@ class Esr:
         Returns:
             The monitors at or above the threshold, strongest first; none for an empty step.
         """
-        events = float(counts.sum())
+        return self.take(self.log_ratio(counts), float(counts.sum()), end)
+
+    def take(self, log_l: Floats, events: float, end: int) -> list[Crossing]:
+        """As `step`, for a step whose log L was added up from parts with bounds of their own."""
         if events == 0.0:
             return []
-        # Not BLAS: its order of addition may depend on threads, and outputs have to be the same byte for byte.
-        log_l = np.einsum("rc,c->r", self._table, counts).reshape(self.log_m.shape)
-        self.log_m = log_l + np.logaddexp(self.log_m, np.log(events))
-        # The sum less its minimum so far: a minimum is where this returns to zero, and it never grows without need.
-        self.rise += log_l
-        fallen = self.rise <= 0.0
-        self.rise[fallen] = 0.0
-        self.minimum_at[fallen] = end
+        self.recursion.step(log_l, events, end)
         statistic = self.log_statistic
         if statistic.max() < self.log_threshold:
             return []
@@ -120,19 +132,14 @@ class Esr:
         return sorted(found, key=lambda c: (-c.log_statistic, c.monitor, c.direction))
 
     def _crossing(self, monitor: int, direction: int, statistic: Floats) -> Crossing:
-        best = int(np.argmax(self.log_m[monitor, direction]))
-        change_at = int(self.minimum_at[monitor, direction, best])
+        change_at = self.recursion.change_at((monitor, direction))
         return Crossing(monitor, DIRECTIONS[direction], float(statistic[monitor, direction]), change_at)
 
-    @property
-    def log_statistic(self) -> Floats:
-        """float64[monitors, 2]: log of the mean of M over the bets; -inf before the first event."""
-        top: Floats = self.log_m.max(axis=2)
-        if top[0, 0] == -np.inf:
-            return top
-        summed = np.exp(self.log_m - top[..., None]).sum(axis=2)
-        out: Floats = top + np.log(summed) - np.log(RATIOS.size)
-        return out
+    def bound(self, up: Floats, down: Floats) -> None:
+        """Put other bounds in force, as a season has them: M goes on."""
+        if not (np.array_equal(up, self.up) and np.array_equal(down, self.down)):
+            self.up, self.down = up.copy(), down.copy()
+            self._tabulate()
 
     def relaid(self, values: Floats) -> None:
         """Give the monitors' values on other cells, where each monitor stays the same function: M goes on."""
@@ -143,9 +150,7 @@ class Esr:
         """Give one monitor new bounds and begin its M anew at `at` (ms); the others go on."""
         self.up[monitor] = up
         self.down[monitor] = down
-        self.log_m[monitor] = -np.inf
-        self.rise[monitor] = 0.0
-        self.minimum_at[monitor] = at
+        self.recursion.restart(monitor, at)
         self._tabulate()
 
     def state(self) -> dict[str, Any]:
@@ -157,9 +162,7 @@ class Esr:
             "down": self.down.copy(),
             "log_threshold": self.log_threshold,
             "tempering": self.tempering.copy(),
-            "log_m": self.log_m.flatten(),
-            "rise": self.rise.flatten(),
-            "minimum_at": self.minimum_at.flatten(),
+            **self.recursion.state(),
         }
 
     @classmethod
@@ -168,8 +171,5 @@ class Esr:
         values = np.array(state["values"], dtype=np.float64).reshape(-1, int(state["cells"]))
         up, down = np.array(state["up"], dtype=np.float64), np.array(state["down"], dtype=np.float64)
         out = cls(values, up, down, state["log_threshold"], 0, np.array(state["tempering"], dtype=np.float64))
-        shape = out.log_m.shape
-        out.log_m = np.array(state["log_m"], dtype=np.float64).reshape(shape)
-        out.rise = np.array(state["rise"], dtype=np.float64).reshape(shape)
-        out.minimum_at = np.array(state["minimum_at"], dtype=np.int64).reshape(shape)
+        out.recursion.resume(state)
         return out

@@ -26,9 +26,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import isotonic_regression
 
+from streameval.detect.bands import BAND_OF, BANDS, MIDDLE
 from streameval.detect.bounds import betting, clopper_pearson
 from streameval.detect.label_counts import Histogram
-from streameval.evidence.bins import BINS, threshold_bin
+from streameval.evidence.bins import BINS, bin_of, threshold_bin
 
 Floats = npt.NDArray[np.float64]
 
@@ -108,19 +109,43 @@ class Family:
         events = float(cells.sum())
         values = self.values[monitor]
         mean = float(values @ cells) / events
-        if monitor in (LABEL, COST):
-            tolerance = _TOLERANCE * mean
-        else:
-            tolerance = _TOLERANCE / 2.0 * float(self.values[LABEL] @ cells) / events
+        tolerance = self.tolerance(monitor, mean, float(self.values[LABEL] @ cells) / events)
         if phi is not None:
-            variance = max(float(values**2 @ cells) / events - mean**2, 0.0)
-            width = _NORMAL * float(np.sqrt(variance * phi[monitor] / events))
+            width = _NORMAL * float(np.sqrt(self.variance(monitor, cells) * phi[monitor] / events))
             low, high = mean - width, mean + width
         elif monitor == LABEL:
             low, high = clopper_pearson(mean * events, events)
         else:
             low, high = betting(values, cells)
         return min(high + tolerance, 1.0), max(low - tolerance, 0.0)
+
+    @staticmethod
+    def tolerance(monitor: int, mean: float, prevalence: float) -> float:
+        """How far a mean may lie beyond its bound before that is a change worth an alarm."""
+        return _TOLERANCE * mean if monitor in (LABEL, COST) else _TOLERANCE / 2.0 * prevalence
+
+    def variance(self, monitor: int, cells: Floats) -> float:
+        """The variance of a monitor's value over float64[cells] events."""
+        values, events = self.values[monitor], float(cells.sum())
+        return max(float(values**2 @ cells) / events - (float(values @ cells) / events) ** 2, 0.0)
+
+    def by_band(self, counts: Histogram) -> Floats:
+        """float64[4, 2 * BANDS]: each monitor's mean value by label and band, over a histogram.
+
+        Where the histogram has no event of a label and band, the value in the middle of the band.
+        """
+        size = self.edges.size - 1
+        middle = self._cell[bin_of(MIDDLE)]
+        band, cell = BAND_OF[counts.bins], self._cell[counts.bins]
+        parts = []
+        for label in (0, 1):
+            values = self.values[:, label * size : (label + 1) * size]
+            n = np.bincount(band, weights=counts.counts[label], minlength=BANDS)
+            sums = np.stack(
+                [np.bincount(band, weights=counts.counts[label] * of[cell], minlength=BANDS) for of in values]
+            )
+            parts.append(np.where(n > 0.0, sums / np.maximum(n, 1.0), values[:, middle]))
+        return np.concatenate(parts, axis=1)
 
     def state(self) -> dict[str, Any]:
         """Plain values."""

@@ -1,36 +1,45 @@
 """The life of one cell's monitors: learning, watching, alarm, and learning again from the change point on.
 
-While learning, steps are collected until the reference has both its events and its positives. Then the monitors are
-frozen, and each step moves them; the first to reach its threshold raises one alarm for all of them, and what came after
-the change point is what the next reference is learnt from.
+While learning, steps are collected until the reference has both its events and its positives, and a guard that needs no
+reference speaks of changes meanwhile. Then the monitors are frozen, and each step moves them; the first to reach its
+threshold raises one alarm for all of them. What came after the change point is what the next reference is learnt from.
 
-Invariant: a function of the steps (evidence, times, threshold) in their order. Advisory signals change nothing but are
-returned.
+A stream that changes again and again while it is learnt is not one with a change but one with bursts or a season. So
+after two alarms the guard stands down until a reference was learnt, whose bounds then know of the unrest.
+
+Invariant: a function of the steps (evidence, times, threshold, examples) in their order. Advisory signals change
+nothing but are returned.
 Source: METHODS, sections 1, 5 (windows) and 10.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 
+from streameval.detect import account
 from streameval.detect.advisory import Advisory
-from streameval.detect.alarm import Alarm
+from streameval.detect.alarm import Alarm, Direction
+from streameval.detect.conformal import FUNCTIONS, Conformal
 from streameval.detect.esr import DIRECTIONS, Crossing, Esr
-from streameval.detect.family import MONITORS, Family
+from streameval.detect.examples import HOUR, Examples
+from streameval.detect.family import MONITORS
 from streameval.detect.history import History
-from streameval.detect.label_counts import LabelCounts, total
-from streameval.detect.reference import Reference, reference_of
+from streameval.detect.hours import Hours
+from streameval.detect.label_counts import Histogram, LabelCounts, total
+from streameval.detect.reference import Reference, log_threshold_of, reference_of
+from streameval.detect.season import Known
 from streameval.evidence.binary import BinaryEvidence, check_version
-from streameval.evidence.bins import EDGES
 from streameval.evidence.exact import UNIT
 
 Phase = Literal["learning", "watching"]
 
 _STATE_VERSION: Final = 1
-_PATH: Final = 64
+_PATH: Final = 48
+_INTERRUPTIONS: Final = 2
 
 
 class Watch:
@@ -66,18 +75,30 @@ class Watch:
         self.advisory = [Advisory(name) for name in advisory]
         self.history = History()
         """Blocks since learning began, or, while watching, since the reference ended."""
+        self.hours = Hours()
         self.reference: Reference | None = None
         self.before: LabelCounts | None = None
         """The last alarm's window before its change: all since its reference began."""
         self.alarm: Alarm | None = None
         """The last confirmed alarm."""
+        self.changed = History()
+        """What lay between the last alarm's change and the alarm, just after the step that raised it (not kept)."""
+        self.interruptions = 0
+        """Alarms since a reference was last learnt."""
+        self._given: LabelCounts | None = None
         self._esr: Esr | None = None
-        self._path: list[tuple[int, list[float]]] = []
+        self._guard: Conformal | None = None
+        self._path: list[tuple[int, npt.NDArray[np.float32]]] = []
 
     @property
     def phase(self) -> Phase:
         """What the monitors do now."""
         return "learning" if self.reference is None else "watching"
+
+    @property
+    def season(self) -> Known | None:
+        """What is known of the stream's season: unknown, none, day or week; None while learning."""
+        return None if self.reference is None else self.reference.season.known
 
     @property
     def smallest_detectable_ratio(self) -> float | None:
@@ -92,7 +113,32 @@ class Watch:
         learnt = [] if self.reference is None else [self.reference.counts]
         return total([*learnt, *(block.counts for block in self.history.blocks)])
 
-    def step(self, evidence: BinaryEvidence, start: int, end: int, threshold: float) -> list[Alarm]:
+    def given(self, counts: Histogram, threshold: float = 0.5, *, matured_over: tuple[int, int] | None = None) -> None:
+        """Take a reference that was not learnt here: scored and labelled examples of a validation set.
+
+        They set the score bins and the map of the monitors, and what is normal is still learnt from live data. For
+        complete labels beside live ones that come late would be a false alarm in every stream. Only examples that
+        passed through the same wait and censoring as live data may say what is normal; give their time
+        `[from, to)` (ms) in `matured_over`, and if they suffice the watch begins at once, at the threshold in force.
+        """
+        self._given = LabelCounts.of(counts)
+        if matured_over is None or self.reference is not None:
+            return
+        enough = self._given.events >= self.reference_events and self._given.positives >= self.reference_positives
+        if enough:
+            start, end = matured_over
+            self.history = History()
+            self.history.append(start, end, counts, recent=False)
+            self._watch(threshold)
+
+    def step(
+        self,
+        evidence: BinaryEvidence,
+        start: int,
+        end: int,
+        threshold: float,
+        examples: Callable[[], Examples] | None = None,
+    ) -> list[Alarm]:
         """Take in the matured, labelled evidence of one step.
 
         Args:
@@ -100,6 +146,9 @@ class Watch:
             start: ms, first prediction time.
             end: ms, first prediction time that is beyond it.
             threshold: the one in force, for the cost; another one than before is a new epoch.
+            examples: gives the same events one by one: the guard needs them, and a step of several hours where there
+                may be a season. Without them there is no guard, and the bounds of such a step are the widest of its
+                hours.
 
         Returns:
             Advisory signals, and at most one confirmed alarm.
@@ -108,16 +157,25 @@ class Watch:
         if events == 0:
             return []
         alarms = self._advised(evidence, events, start, end)
+        first, last = start // HOUR, (end - 1) // HOUR
+        known: Examples | None = None
+        if examples is not None and (first != last or self._on_guard):
+            known = examples().ordered()
+        if first == last:
+            self.hours.add(first, evidence)
+        elif known is not None:
+            self.hours.add_examples(known)
         if self.reference is None or self._esr is None:
             self.history.append(start, end, evidence, recent=False)
+            if known is not None and self._on_guard:
+                alarms += self._guarded(known, start, end, threshold)
             if self.history.events >= self.reference_events and self.history.positives >= self.reference_positives:
                 self._watch(threshold)
             return alarms
         self.reference.move(threshold, self._esr, start)
         self.history.append(start, end, evidence, recent=True)
-        crossings = self._esr.step(self.reference.family.cells(evidence), end)
-        self._path.append((end, self._esr.log_statistic.ravel().tolist()))
-        del self._path[:-_PATH]
+        crossings = self._watched(self.reference, self._esr, evidence, known, first, last, end)
+        self._keep(end, self._esr.log_statistic)
         if crossings:
             alarms.append(self._alarmed(crossings, self.reference, end, threshold))
         return alarms
@@ -127,6 +185,14 @@ class Watch:
         if self.reference is not None and self._esr is not None:
             self.reference.move(threshold, self._esr, at)
 
+    @property
+    def _on_guard(self) -> bool:
+        return self.reference is None and self.interruptions < _INTERRUPTIONS
+
+    def _keep(self, end: int, statistic: npt.NDArray[np.float64]) -> None:
+        self._path.append((end, statistic.ravel().astype(np.float32)))
+        del self._path[:-_PATH]
+
     def _watch(self, threshold: float) -> None:
         self.reference = reference_of(
             self.history,
@@ -135,12 +201,69 @@ class Watch:
             sign_weight_above=self.sign_weight_above,
             promise_ms=self.promise_ms,
             segments=self.segments,
+            hours=self.hours,
+            given=self._given,
         )
         self._esr = self.reference.detector()
         self.history = History()
-        self._path = []
+        self.interruptions = 0
+        self._guard, self._path = None, []
+
+    @staticmethod
+    def _watched(
+        reference: Reference,
+        esr: Esr,
+        evidence: Histogram,
+        examples: Examples | None,
+        first: int,
+        last: int,
+        end: int,
+    ) -> list[Crossing]:
+        cells = reference.family.cells
+        if not reference.seasonal:
+            return esr.step(cells(evidence), end)
+        if first == last or examples is None:
+            esr.bound(*reference.bounds_over(first, last))
+            return esr.step(cells(evidence), end)
+        log_l = np.zeros(esr.log_m.shape)
+        for hour, part in examples.by_hour():
+            esr.bound(*reference.bounds_at(hour))
+            log_l += esr.log_ratio(cells(part))
+        return esr.take(log_l, float(len(examples)), end)
+
+    def _guarded(self, examples: Examples, start: int, end: int, threshold: float) -> list[Alarm]:
+        if self._guard is None:
+            self._guard = Conformal(start, self.sign_weight_above)
+            self._path = []
+        self._guard.step(examples, end)
+        self._keep(end, self._guard.log_statistic)
+        history = self.history
+        monitors = self.segments * len(FUNCTIONS) * len(DIRECTIONS)
+        limit = log_threshold_of(history.events, history.end - history.start, self.promise_ms, monitors)
+        crossings = self._guard.crossings(limit)
+        # A change within the first step of all has nothing before it that it could be told from.
+        if not crossings or len(history.blocks) < 2:
+            return []
+        change_at = max(crossings[0].change_at, history.blocks[0].end)
+        before, after = history.until(change_at).total(), history.since(change_at)
+        detail = account.guarded(
+            crossings,
+            limit,
+            before,
+            after.total(),
+            self._path,
+            threshold,
+            self.costs,
+            self.sign_weight_above,
+            history.start,
+        )
+        alarm = _alarm(crossings[0], FUNCTIONS, "conformal_sr", change_at, end, detail)
+        self._learn_again(alarm, before, after)
+        return [alarm]
 
     def _advised(self, evidence: BinaryEvidence, events: int, start: int, end: int) -> list[Alarm]:
+        if not self.advisory:
+            return []
         loss = (evidence.losses["brier_0"] + evidence.losses["brier_1"]) / UNIT
         found: list[Alarm] = []
         for detector in self.advisory:
@@ -148,58 +271,36 @@ class Watch:
             if detector.step(events, loss):
                 mean = loss / events
                 detail = {"phase": self.phase, "input": "brier", "mean_before": usual, "mean_after": mean}
-                direction: Literal["up", "down"] = "up" if mean >= usual else "down"
-                found.append(Alarm(detector.name, "advisory", mean, direction, start, end, detail))
+                direction: Direction = "up" if mean >= usual else "down"
+                name = detector.name
+                found.append(Alarm(name, "advisory", mean, direction, start, end, detail, name))
         return found
 
     def _alarmed(self, crossings: list[Crossing], reference: Reference, end: int, threshold: float) -> Alarm:
-        first = crossings[0]
-        after = self.history.since(first.change_at)
-        until = self.history.until(first.change_at)
+        change_at = crossings[0].change_at
+        after = self.history.since(change_at)
+        until = self.history.until(change_at)
         before = total([reference.counts, *(block.counts for block in until.blocks)])
-        detail = self._detail(crossings, reference, before, after.total())
-        statistic = float(np.exp(min(first.log_statistic, 700.0)))
-        direction: Literal["up", "down"] = "up" if first.direction == "up" else "down"
-        alarm = Alarm(MONITORS[first.monitor], "confirmed", statistic, direction, first.change_at, end, detail)
-        self.before, self.alarm = before, alarm
-        self.reference, self._esr, self.history, self._path = None, None, after, []
+        detail = account.watched(crossings, reference, before, after.total(), self._path, end)
+        alarm = _alarm(crossings[0], MONITORS, "e_sr", change_at, end, detail)
+        self.reference, self._esr = None, None
+        self._learn_again(alarm, before, after)
         if after.events >= self.reference_events and after.positives >= self.reference_positives:
             self._watch(threshold)
         return alarm
 
-    def _detail(
-        self, crossings: list[Crossing], reference: Reference, before: LabelCounts, after: LabelCounts
-    ) -> dict[str, Any]:
-        first = crossings[0]
-        family = reference.family
-        row = first.monitor * len(DIRECTIONS) + DIRECTIONS.index(first.direction)
-        up, down = reference.bounds(first.monitor)
-        cells_before, cells_after = family.cells(before), family.cells(after)
-        seen = max(after.events, 1)
-        phi = 1.0 if reference.phi is None else float(reference.phi[first.monitor])
-        return {
-            "phase": "watching",
-            "threshold": float(np.exp(reference.log_threshold)),
-            "log_statistic": first.log_statistic,
-            "bound": up if first.direction == "up" else down,
-            "mean_before": float(family.values[first.monitor] @ cells_before / before.events),
-            "mean_after": float(family.values[first.monitor] @ cells_after / seen),
-            "events_before": before.events,
-            "events_after": after.events,
-            "positives_before": before.positives,
-            "positives_after": after.positives,
-            "overdispersion": phi,
-            "tempering": 1.0 / phi,
-            "smallest_detectable_ratio": reference.smallest_detectable_ratio(),
-            "reference": {"from": reference.start, "to": reference.end, "events": reference.counts.events},
-            "crossed": [{"monitor": MONITORS[c.monitor], "direction": c.direction} for c in crossings],
-            "path": [[at, statistics[row]] for at, statistics in self._path],
-            "counts": _counted(family, cells_before, cells_after),
-        }
+    def _learn_again(self, alarm: Alarm, before: LabelCounts, after: History) -> None:
+        """From the change point on; a given map was that of the stream before it."""
+        self.before, self.alarm, self.changed = before, alarm, after
+        self.interruptions += 1
+        self.history, self._given = after, None
+        self._guard, self._path = None, []
 
     def state(self) -> dict[str, Any]:
         """Plain values, the arguments of this watch included."""
         alarm = self.alarm
+        # The values of the cells are the family's, which the reference holds.
+        esr = None if self._esr is None else {k: v for k, v in self._esr.state().items() if k != "values"}
         return {
             "version": _STATE_VERSION,
             "reference_events": self.reference_events,
@@ -210,12 +311,16 @@ class Watch:
             "sign_weight_above": self.sign_weight_above,
             "advisory": [detector.state() for detector in self.advisory],
             "history": self.history.state(),
+            "hours": self.hours.state(),
             "reference": None if self.reference is None else self.reference.state(),
             "before": None if self.before is None else self.before.state(),
             "alarm": None if alarm is None else _alarm_state(alarm),
-            "esr": None if self._esr is None else self._esr.state(),
+            "interruptions": self.interruptions,
+            "given": None if self._given is None else self._given.state(),
+            "esr": esr,
+            "guard": None if self._guard is None else self._guard.state(),
             "path_at": [at for at, _ in self._path],
-            "path": np.array([statistics for _, statistics in self._path], dtype=np.float64).flatten(),
+            "path": np.concatenate([statistics for _, statistics in self._path] or [np.empty(0, np.float32)]),
         }
 
     @classmethod
@@ -238,30 +343,31 @@ class Watch:
         )
         out.advisory = [Advisory.restore(detector) for detector in state["advisory"]]
         out.history = History.restore(state["history"])
-        out.reference = None if state["reference"] is None else Reference.restore(state["reference"])
         out.before = None if state["before"] is None else LabelCounts.restore(state["before"])
         out.alarm = None if state["alarm"] is None else Alarm(**state["alarm"])
-        out._esr = None if state["esr"] is None else Esr.restore(state["esr"])
-        rows = np.asarray(state["path"], dtype=np.float64).reshape(-1, len(MONITORS) * len(DIRECTIONS)).tolist()
-        out._path = list(zip(map(int, state["path_at"]), rows, strict=True))
+        if state.get("hours") is not None:
+            out.hours = Hours.restore(state["hours"])
+        out.interruptions = int(state.get("interruptions", 0))
+        if state.get("given") is not None:
+            out._given = LabelCounts.restore(state["given"])
+        if state.get("guard") is not None:
+            out._guard = Conformal.restore(state["guard"])
+        if state["reference"] is not None:
+            out.reference = Reference.restore(state["reference"])
+            out._esr = Esr.restore({"values": out.reference.family.values, **state["esr"]})
+        ends = [int(at) for at in state["path_at"]]
+        rows = np.asarray(state["path"]).astype(np.float32).reshape(max(len(ends), 1), -1)
+        out._path = list(zip(ends, rows, strict=False))
         return out
+
+
+def _alarm(
+    first: Crossing, names: tuple[str, ...], detector: str, change_at: int, end: int, detail: dict[str, Any]
+) -> Alarm:
+    statistic = float(np.exp(min(first.log_statistic, 700.0)))
+    direction: Direction = "up" if first.direction == "up" else "down"
+    return Alarm(names[first.monitor], "confirmed", statistic, direction, change_at, end, detail, detector)
 
 
 def _alarm_state(alarm: Alarm) -> dict[str, Any]:
     return {name: getattr(alarm, name) for name in Alarm.__slots__}
-
-
-def _counted(family: Family, before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> dict[str, list[Any]]:
-    """Both windows by merged score bin: what a person needs to repeat the tests."""
-    size = family.edges.size - 1
-
-    def whole(counts: np.ndarray[Any, Any]) -> list[int]:
-        return [int(c) for c in counts]
-
-    return {
-        "score_from": EDGES[family.edges[:-1]].tolist(),
-        "negatives_before": whole(before[:size]),
-        "positives_before": whole(before[size:]),
-        "negatives_after": whole(after[:size]),
-        "positives_after": whole(after[size:]),
-    }

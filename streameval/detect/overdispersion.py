@@ -41,13 +41,17 @@ def grouped(events: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
     return np.array(starts, dtype=np.int64)
 
 
-def dispersion(cells: Floats, values: Floats, tested: Sequence[int]) -> tuple[Floats, bool]:
+def dispersion(
+    cells: Floats, values: Floats, tested: Sequence[int], expected: Floats | None = None
+) -> tuple[Floats, bool]:
     """The over-dispersion phi of each monitor, and whether it is significant.
 
     Args:
         cells: float64[steps, cells], the reference's events by step and cell.
         values: float64[monitors, cells], each monitor's value of a cell.
         tested: the monitors whose over-dispersion counts (y and the residual).
+        expected: float64[steps, monitors], the means that a season gives the steps; only what it does not explain is
+            over-dispersion. None where the mean is constant.
 
     Returns:
         float64[monitors]: the largest phi over the block sizes, 0 where there are fewer than four blocks; and whether
@@ -58,6 +62,7 @@ def dispersion(cells: Floats, values: Floats, tested: Sequence[int]) -> tuple[Fl
     total = whole.sum()
     mean = values @ whole / total
     variance = np.maximum((values - mean[:, None]) ** 2 @ whole / total, 1e-300)
+    explained = np.zeros((events.size, mean.size)) if expected is None else (expected - mean) * events[:, None]
     phi = np.zeros(values.shape[0])
     significant = False
     seen: set[int] = set()
@@ -68,8 +73,9 @@ def dispersion(cells: Floats, values: Floats, tested: Sequence[int]) -> tuple[Fl
         seen.add(starts.size)
         blocks = np.add.reduceat(cells, starts, axis=0)
         n = blocks.sum(axis=1)
-        means = blocks @ values.T / n[:, None]
-        at_size = (n[:, None] * (means - mean) ** 2).sum(axis=0) / (starts.size - 1) / variance
+        means = (blocks @ values.T - np.add.reduceat(explained, starts, axis=0)) / n[:, None]
+        centre = (n @ means) / total
+        at_size = (n[:, None] * (means - centre) ** 2).sum(axis=0) / (starts.size - 1) / variance
         limit = float(chdtri(starts.size - 1, 0.005)) / (starts.size - 1)
         significant |= bool((at_size[list(tested)] > limit).any())
         phi = np.maximum(phi, at_size)

@@ -119,6 +119,8 @@ class Cell:
     def step(self, at: int, rows: Rows, block: Block, whole: Cell, fresh: FreshScores | None) -> list[Output]:
         """Evaluate, detect, decide on the rows of one step, whose evidence ``block`` is; the outputs in order."""
         start, end = block.first, block.last + self.interval
+        # Detectors consume a cohort once, as it matured; corrections that came since then change windows only.
+        matured = block.evidence
         evidence = self.window.push(block).evidence
         self.closed = []
         if evidence.events == 0:
@@ -131,7 +133,7 @@ class Cell:
         if self.aligning is not None:
             self.closed, told = self.aligning.step(at, rows, threshold)
             outputs += told
-        alarms, told = self.watching.step(at, rows, evidence, start, end, threshold)
+        alarms, told = self.watching.step(at, rows, matured, start, end, threshold)
         outputs += told
         confirmed = [alarm for alarm in alarms if alarm.tier == "confirmed"]
         for alarm in confirmed:

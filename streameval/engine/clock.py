@@ -12,6 +12,7 @@ Source: DESIGN "Time"; the idea of a watermark per input from Akidau et al., "Th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Generic, TypeVar
 
@@ -194,12 +195,11 @@ class PartitionClock:
 
     def state(self) -> dict[str, Any]:
         """Plain values from which ``restore`` continues exactly."""
-        held = [{f.name: getattr(columns, f.name) for f in fields(columns)} for columns in self.held]
         return {
             "max_ts": self.max_ts,
             "floor": self.floor,
             "entered": self.entered,
-            "held": held,
+            "held": held_to(self.held),
             "gaps": [list(gap) for gap in self.gaps],
         }
 
@@ -207,12 +207,23 @@ class PartitionClock:
         """Continue from ``state``; ``columns`` is the kind of events that this partition holds."""
         self.max_ts, self.floor, self.entered = state["max_ts"], state["floor"], state["entered"]
         self.gaps = [(a, b, c) for a, b, c in state["gaps"]]
-        self.held = []
-        for saved in state["held"]:
-            held = dict(saved)
-            if "kinds" in held:
-                held["kinds"] = [(model, version, tuple(values)) for model, version, values in held["kinds"]]
-            self.held.append(columns(**held))
+        self.held = held_from(state["held"], columns)
+
+
+def held_to(held: Sequence[Any]) -> list[dict[str, Any]]:
+    """Plain values of held events."""
+    return [{f.name: getattr(columns, f.name) for f in fields(columns)} for columns in held]
+
+
+def held_from(state: list[dict[str, Any]], columns: type[Predictions | Outcomes]) -> list[Any]:
+    """The inverse of `held_to`; ``columns`` is the kind of events that the partition holds."""
+    held = []
+    for saved in state:
+        event = dict(saved)
+        if "kinds" in event:
+            event["kinds"] = [(model, version, tuple(values)) for model, version, values in event["kinds"]]
+        held.append(columns(**event))
+    return held
 
 
 class Clocks:

@@ -11,17 +11,19 @@ Source: DESIGN "The way of an event".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import xxhash
 
 from streameval import records
 from streameval.config import Config, Model
 from streameval.config.change import Change, changes, digest, facts
-from streameval.engine.clock import BEGINNING, Admitted, Clocks, Mark
+from streameval.engine.anchors import Anchors
+from streameval.engine.clock import BEGINNING, Admitted, Clocks, Key, Mark
 from streameval.engine.model import ModelFold
 from streameval.engine.publisher import Published, Publisher
 from streameval.engine.rows import Output, TooLate
@@ -85,6 +87,8 @@ class Engine:
         self.late = self._ledger()
         self.publisher = Publisher(config, lineage)
         self.counts = Counts()
+        self.anchors = Anchors()
+        self.reading = _reading(config)
         self.changed: list[str] = []
         self._begun: dict[str, int] = {}
 
@@ -109,6 +113,8 @@ class Engine:
         """Take a batch of one partition in: rejections are published at once, all else waits for T."""
         clock = self.clocks.add(batch.topic, batch.partition, empty=False)
         before = clock.now
+        if len(batch.offsets):
+            self.anchors.note((batch.topic, batch.partition), int(batch.offsets[0]), clock)
         admitted: Admitted[Any]
         if batch.topic in self.outcome_topics:
             outcomes, rejections = self.decoder.outcomes(batch)
@@ -124,10 +130,7 @@ class Engine:
         self, topic: str, partition: int, admitted: Admitted[Any], rejections: list[Rejection], before: int
     ) -> list[Published]:
         for columns, logical in admitted.runs:
-            if isinstance(columns, Predictions):
-                self._put(columns, logical)
-            else:
-                self._match(columns, logical)
+            self.route(columns, logical)
         rejections = rejections + [
             Rejection(topic, partition, offset, "future", detail, None, ts) for offset, ts, detail in admitted.future
         ]
@@ -144,6 +147,13 @@ class Engine:
         records = self.ledger.add(rejections, times)
         records += self.ledger.flush(topic, partition, clock.now)
         return self._rejected(records)
+
+    def route(self, columns: Predictions | Outcomes, logical: np.ndarray) -> None:
+        """Give events with their logical times, i64[n], to the models that they are for."""
+        if isinstance(columns, Predictions):
+            self._put(columns, logical)
+        else:
+            self._match(columns, logical)
 
     def _put(self, columns: Predictions, logical: np.ndarray) -> None:
         part = self._part(self.prediction_topics, columns)
@@ -258,9 +268,15 @@ class Engine:
                 "prefix": prefix,
                 "begun": begun,
             }
-        state = {
+        for place in self.clocks.partitions:
+            self.anchors.forget(place, self._reaches_back(place))
+        return {**self._facts(models), "anchors": self.anchors.state()}, blobs
+
+    def _facts(self, models: dict[str, Any]) -> dict[str, Any]:
+        return {
             "schema": SCHEMA,
             "config": facts(self.config),
+            "reading": self.reading,
             "clocks": self.clocks.state(),
             "models": models,
             "ledger": self.ledger.state(),
@@ -268,7 +284,41 @@ class Engine:
             "publisher": self.publisher.state(),
             "counts": [self.counts.predictions, self.counts.outcomes],
         }
-        return state, blobs
+
+    def _reaches_back(self, place: Key) -> int:
+        """The earliest logical time of an event of this partition that is held still (ms)."""
+        late = int(place[0] in self.clocks.outcomes)
+        return min(fold.join.reaches_back[late] for fold in self.models.values())
+
+    def core(self, positions: Mapping[Key, int]) -> dict[str, Any] | None:
+        """State without the rows that wait: `Regrowth` reads these again from the logs.
+
+        Args:
+            positions: next offset to read of every partition.
+
+        Returns:
+            What `restore` and then `Regrowth` take; ``again`` are the places from which they will read. None while rows
+            wait that were read before anchors were kept: under an earlier release, or another configuration of what
+            is read.
+        """
+        again: list[list[Any]] = []
+        for place, clock in sorted(self.clocks.partitions.items()):
+            anchor = self.anchors.reaching(place, self._reaches_back(place), positions[place], clock)
+            if anchor is None:
+                return None
+            if anchor.offset < positions[place]:
+                again.append([*place, anchor.state()])
+        models = {
+            name: {
+                "config": facts(fold.config),
+                "fold": fold.state(),
+                "join": fold.join.core(),
+                "prefix": "",
+                "begun": self._begun.get(name, 0),
+            }
+            for name, fold in self.models.items()
+        }
+        return {**self._facts(models), "again": again}
 
     def restore(self, state: dict[str, Any], load: Callable[[str], Any]) -> list[Published]:
         """Continue from an exported state under the present configuration; ``load`` reads a blob by its name.
@@ -292,6 +342,8 @@ class Engine:
         self.late.restore(state["late"])
         self.publisher.restore(state["publisher"])
         self.counts = Counts(*state["counts"])
+        if state.get("reading") == self.reading and "anchors" in state:
+            self.anchors.restore(state["anchors"], set(self.outcome_topics))
         published: list[Published] = []
         for name, saved in state["models"].items():
             fold = self.models.get(name)
@@ -359,6 +411,17 @@ class Engine:
             else:
                 published += [self.publisher.publish(name, output) for output in cell.end(self.now)]
         return published
+
+
+def _reading(config: Config) -> str:
+    """A digest of all that decides which events become rows, and with what logical time."""
+    whole = facts(config)
+    models = [
+        [model.name, model.task, list(model.segments), list(model.kpis), model.labels.early] for model in config.models
+    ]
+    topics = [sorted(config.topics.predictions), sorted(config.topics.outcomes)]
+    decides = [topics, models, *(whole[name] for name in ("lateness", "max_ahead", "interval", "mappings"))]
+    return xxhash.xxh3_64_hexdigest(msgspec.json.encode(decides, order="sorted"))
 
 
 def _refuse(changed: list[Change], where: str) -> None:

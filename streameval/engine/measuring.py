@@ -73,6 +73,7 @@ class Measuring:
             reliability=[msgspec.convert(point, records.ReliabilityPoint) for point in reliability(evidence)],
             phase=watch.phase,
             detectable=watch.smallest_detectable_ratio,
+            season=watch.season,
             gap={name: records.Interval(*known) for name, known in gap.items()} or None,
         )
         told = self.offline.events(at, gap, estimates, threshold, window)

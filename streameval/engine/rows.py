@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from streameval.detect.examples import Examples
 from streameval.evidence.binary import BinaryEvidence, split
+from streameval.evidence.bins import bin_of
 from streameval.records import Data
 
 if TYPE_CHECKING:
@@ -77,6 +79,11 @@ class Rows:
             np.concatenate([part.label for part in parts]),
             {name: np.concatenate([part.kpis[name] for part in parts]) for name in parts[0].kpis},
         )
+
+    def examples(self) -> Examples:
+        """The labelled rows, for detectors that need them one by one."""
+        known = self.label >= 0
+        return Examples(self.cohort[known], self.id_hash[known], bin_of(self.score[known]), self.label[known])
 
     def evidence(self, model: Model, group: np.ndarray, groups: int) -> list[BinaryEvidence]:
         """The evidence of the labelled rows by group: entry g is that of the rows where group[n], int64, is g."""

@@ -17,6 +17,7 @@ from streameval.detect.life import Watch
 from streameval.engine.identity import Identity
 from streameval.engine.kinds import VALUES
 from streameval.engine.moving import Moving
+from streameval.engine.offline import report_of, unpack
 from streameval.engine.rows import Output, Rows
 from streameval.evidence.binary import BinaryEvidence
 
@@ -44,6 +45,9 @@ class Watching:
             # Advisory detectors cost more than all else in a segment's step, and decide nothing.
             advisory=tuple(config.drift.advisory) if identity.whole else (),
         )
+        report = report_of(identity)
+        if report is not None and report.examples:
+            self.watch.given(unpack(report.examples), config.threshold)
         self.retraining = RetrainingPolicy(costs, config.retraining.margin, config.retraining.cooldown)
         self.harm: Alarm | None = None
 
@@ -51,7 +55,7 @@ class Watching:
         self, at: int, rows: Rows, evidence: BinaryEvidence, start: int, end: int, threshold: float
     ) -> tuple[list[Alarm], list[Output]]:
         """Move the monitors by one step's rows and their labelled evidence; the alarms and their records."""
-        alarms = self.watch.step(evidence, start, end, threshold)
+        alarms = self.watch.step(evidence, start, end, threshold, rows.examples)
         window = records.Window.of(start, end, evidence.events)
         for alarm in alarms:
             if alarm.tier == "confirmed":
@@ -81,7 +85,7 @@ class Watching:
             change_at=records.rfc3339(alarm.change_at),
             diagnosis=UNDIAGNOSED if confirmed else None,
             bound=alarm.detail.get("threshold"),
-            detector="e_sr" if confirmed else alarm.monitor,
+            detector=alarm.detector,
             before=records.Interval(alarm.detail["mean_before"]),
             after=records.Interval(alarm.detail["mean_after"]),
             window=window,

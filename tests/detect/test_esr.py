@@ -130,7 +130,7 @@ def test_a_restored_detector_continues_bit_for_bit(steps: list[tuple[int, int]],
         if other is not one:
             assert other.step(np.array(counts, dtype=float), k) == found
     assert np.array_equal(one.log_m, other.log_m)
-    assert np.array_equal(one.minimum_at, other.minimum_at)
+    assert np.array_equal(one.recursion.minimum_at, other.recursion.minimum_at)
 
 
 def test_a_monitor_that_restarts_leaves_the_others_alone() -> None:
@@ -141,4 +141,4 @@ def test_a_monitor_that_restarts_leaves_the_others_alone() -> None:
     esr.restart(1, 0.7, 0.6, 5)
     assert np.array_equal(esr.log_m[0], first)
     assert (esr.log_m[1] == -np.inf).all()
-    assert (esr.minimum_at[1] == 5).all()
+    assert (esr.recursion.minimum_at[1] == 5).all()
