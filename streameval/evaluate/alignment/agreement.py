@@ -4,8 +4,8 @@ A pair says by how much the loss fell (its *gain*, from one half of the ids) and
 the other). It is *decided* where the KPI moved by more than 1.64 standard errors, and *disagrees* where the signs
 differ.
 
-Invariant: counts are of all pairs ever; the other statistics read the latest 256. A function of the pairs in order:
-the bootstrap is seeded by them.
+Invariant: counts are of all pairs ever; the other statistics read the latest 256, tau the latest 128. A function of the
+pairs in order: the bootstrap is seeded by them.
 
 Source: METHODS, section 6. Kendall's tau-b with the moving-block bootstrap of Kuensch (1989); the correlation is
 corrected for sampling noise as in Spearman (1904).
@@ -18,6 +18,7 @@ from math import sqrt
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import linregress
 from scipy.stats import t as student
 
@@ -31,6 +32,7 @@ DECIDED: Final = 1.64
 """Standard errors that the KPI must have moved by."""
 KEPT: Final = 256
 _REPLICATES: Final = 200
+_RANKED: Final = 128
 _LEAST: Final = 5
 _LEAST_IN_THIRD: Final = 30
 
@@ -108,7 +110,7 @@ class Agreement:
             self.pairs,
             anytime_rate(self.disagreed, self.decided - self.disagreed),
             1.0 - self.decided / self.pairs if self.pairs else 1.0,
-            _tau(loss, kpi) if enough else None,
+            _tau(loss[-_RANKED:], kpi[-_RANKED:]) if enough else None,
             _correlation(loss, loss_error, kpi, kpi_error) if enough else None,
             self.regret_sum / self.regrets if self.regrets else None,
             _goodhart(loss, kpi),
@@ -139,23 +141,24 @@ class Agreement:
 def _tau(x: Floats, y: Floats) -> Estimate | None:
     """Kendall's tau-b; a resample is a weight for each pair, so all of them are two products of matrices."""
     m = len(x)
-    sx, sy = np.sign(x[:, None] - x), np.sign(y[:, None] - y)
+    # Small whole numbers: single precision is exact, and twice as quick.
+    sx, sy = (np.sign(z[:, None] - z).astype(np.float32) for z in (x, y))
     agree, in_x, in_y = sx * sy, np.abs(sx), np.abs(sy)
 
-    def tau_b(weights: Floats) -> Floats:
+    def tau_b(weights: npt.NDArray[np.float32]) -> Floats:
         both, of_x, of_y = (((weights @ matrix) * weights).sum(axis=1) for matrix in (agree, in_x, in_y))
-        untied = np.sqrt(of_x * of_y)
-        ratio: Floats = np.divide(both, untied, out=np.zeros_like(both), where=untied > 0.0)
+        untied = np.sqrt(of_x.astype(np.float64) * of_y)
+        ratio: Floats = np.divide(both, untied, out=np.zeros_like(untied), where=untied > 0.0)
         return ratio
 
-    value = float(tau_b(np.ones((1, m)))[0])
+    value = float(tau_b(np.ones((1, m), np.float32))[0])
     if not in_x.any() or not in_y.any():
         return None
     block = max(1, round(m ** (1.0 / 3.0)))
     rng = np.random.Generator(np.random.SFC64(seed_of(x, y)))
     starts = rng.integers(0, m - block + 1, (_REPLICATES, -(-m // block)))
     chosen = (starts[:, :, None] + np.arange(block)).reshape(_REPLICATES, -1)[:, :m]
-    weights = np.zeros((_REPLICATES, m))
+    weights = np.zeros((_REPLICATES, m), np.float32)
     np.add.at(weights, (np.arange(_REPLICATES)[:, None], chosen), 1.0)
     low, high = np.quantile(tau_b(weights), (TAIL, 1.0 - TAIL)).tolist()
     return Estimate(value, min(low, value), max(high, value))
