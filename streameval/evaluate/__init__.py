@@ -4,6 +4,7 @@ from streameval.evaluate.calibration_error import (
     brier_decomposition,
     calibration_error,
     calibration_in_the_large,
+    calibration_measures,
     reliability,
     spiegelhalter,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "brier_decomposition",
     "calibration_error",
     "calibration_in_the_large",
+    "calibration_measures",
     "confusion",
     "label_free",
     "pacc",

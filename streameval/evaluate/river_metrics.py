@@ -1,7 +1,8 @@
 """River's metrics by class name, fed from the same evidence as our own.
 
 A metric is built with River's defaults. Metrics of decisions are fed the four cells of the confusion at the threshold
-in force, with their counts as weights: they know no more, and are exact. Metrics of probabilities are fed at most 64
+in force, with their counts as weights: they know no more, and are exact; those that stand on a confusion matrix alone
+share one. Metrics of probabilities are fed at most 64
 merged bins, by label, with the bin's mean and its counts. River's `ROCAUC` with its 10 thresholds is therefore never
 published as `auc`.
 
@@ -19,7 +20,7 @@ from collections.abc import Iterable
 from typing import Any, Final, TypeAlias
 
 from river import metrics
-from river.metrics.base import ClassificationMetric
+from river.metrics.base import BinaryMetric, ClassificationMetric
 
 from streameval.errors import ConfigValueError
 from streameval.evaluate.metrics import confusion
@@ -58,8 +59,23 @@ _WEIGHTS_MISCOUNTED: Final[tuple[type, ...]] = (
     metrics.VBeta,
 )
 
+
+def _stands_on_the_matrix(found: Any) -> bool:
+    """Whether `update` does nothing but update a confusion matrix, which can then be given."""
+    return (
+        "cm" in inspect.signature(found).parameters
+        and found.update in (ClassificationMetric.update, BinaryMetric.update)
+        and found().requires_labels
+    )
+
+
+_MATRIX: Final[Any] = metrics.ConfusionMatrix
+
+
 AVAILABLE: Final = tuple(sorted(name for name in set(metrics.__all__) if _usable(getattr(metrics, name, None))))
 """The names that can be configured."""
+_OF_DECISIONS: Final = frozenset(name for name in AVAILABLE if getattr(metrics, name)().requires_labels)
+_OF_THE_MATRIX: Final = frozenset(name for name in AVAILABLE if _stands_on_the_matrix(getattr(metrics, name)))
 
 
 def validate(names: Iterable[str]) -> None:
@@ -102,15 +118,24 @@ def river_metrics(
         return {}
     fed: dict[bool, Fed] = {}
     values = {}
+    matrix: Any = None
     for name in names:
-        metric: Any = getattr(metrics, name)()
-        of_decisions = metric.requires_labels
+        kind: Any = getattr(metrics, name)
+        of_decisions = name in _OF_DECISIONS
         if of_decisions not in fed:
             fed[of_decisions] = (
                 _decisions(evidence, threshold) if of_decisions else _merged(evidence, threshold, probability)
             )
-        for y, predicted, w in fed[of_decisions]:
-            metric.update(y, predicted, w=w)
+        if name in _OF_THE_MATRIX:
+            if matrix is None:
+                matrix = _MATRIX()
+                for y, decision, w in fed[of_decisions]:
+                    matrix.update(y, decision, w=w)
+            metric = kind(cm=matrix)
+        else:
+            metric = kind()
+            for y, predicted, w in fed[of_decisions]:
+                metric.update(y, predicted, w=w)
         value = metric.get()
         if math.isfinite(value):
             values[name] = float(value)

@@ -77,13 +77,14 @@ class MergedBins:
         probability: Floats | None = None,
         positive_share: float = 0.5,
         at: int | None = None,
+        starts: npt.NDArray[np.intp] | None = None,
     ) -> Self:
         """Merge to at most `bins` bins.
 
         `probability` is float64[k], one for each of the evidence's bins; by default the bins' mean scores. For the
-        other arguments see `merge_starts`.
+        other arguments see `merge_starts`; where its answer is at hand, it can be given as `starts`.
         """
-        starts = merge_starts(evidence, bins, positive_share, at)
+        starts = merge_starts(evidence, bins, positive_share, at) if starts is None else starts
         p = evidence.mean_scores if probability is None else probability
         counts = evidence.counts.astype(np.float64)
         stacked = np.concatenate((counts, counts * p, counts * (p * p)))

@@ -8,6 +8,7 @@ from streameval.evaluate.calibration_error import (
     brier_decomposition,
     calibration_error,
     calibration_in_the_large,
+    calibration_measures,
     reliability,
     spiegelhalter,
     squared_calibration_error,
@@ -93,6 +94,49 @@ def test_tests_are_absent_where_all_scores_are_certain():
     e = BinaryEvidence.of(np.array([0.0, 1.0]), np.array([0, 1]))
     assert calibration_in_the_large(e) is None
     assert spiegelhalter(e) is None
+
+
+@settings(max_examples=50)
+@given(evidences)
+def test_all_measures_at_once_say_what_each_says_alone_and_add_up_to_the_brier_score(e):
+    found = calibration_measures(e)
+    assert (found is None) == (calibration_error(e) is None)
+    if found is None:
+        return
+    assert found.relative_error == calibration_error(e)
+    assert found.reliability == squared_calibration_error(e)
+    for test, z in ((found.in_the_large, calibration_in_the_large(e)), (found.spiegelhalter, spiegelhalter(e))):
+        assert (None if test is None else test.z) == z
+    p, (n0, n1) = e.mean_scores, e.counts
+    brier = float((n0 * p**2 + n1 * (1 - p) ** 2).sum() / e.events)
+    parts = found.reliability.value - found.resolution.value + found.uncertainty.value + found.within
+    assert parts == pytest.approx(brier)
+    for part in (found.reliability, found.resolution, found.uncertainty):
+        assert part.low <= part.value <= part.high
+
+
+def test_the_debiased_resolution_is_that_of_the_population():
+    rng = np.random.default_rng(7)
+    z = rng.normal(-2, 2, 1_000_000)
+    truth = expit(z).var()
+    found = [calibration_measures(draw(rng, 1000)) for _ in range(150)]
+    values = np.array([m.resolution.value for m in found])
+    # Merged bins lose what differs inside them.
+    assert values.mean() == pytest.approx(truth, rel=0.03)
+    assert np.mean([m.resolution.low <= truth <= m.resolution.high for m in found]) >= 0.88
+
+
+def test_the_p_values_of_calibrated_data_are_uniform_and_those_of_a_mended_map_too():
+    rng = np.random.default_rng(8)
+    found = [calibration_measures(draw(rng, 1000)) for _ in range(200)]
+    for name in ("in_the_large", "spiegelhalter"):
+        p = np.array([getattr(m, name).p_value for m in found])
+        assert 0.35 < p.mean() < 0.65
+        assert np.mean(p < 0.05) < 0.12
+    e = draw(rng, 20_000, 0.7, -0.5)
+    mended = expit(0.7 * np.log(e.mean_scores / (1 - e.mean_scores)) - 0.5)
+    assert calibration_measures(e).spiegelhalter.p_value < 1e-6
+    assert calibration_measures(e, mended).spiegelhalter.p_value > 0.001
 
 
 @settings(max_examples=50)

@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from river import datasets, metrics, tree
+from scipy.optimize import minimize
 from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from streameval.errors import StateVersionError
-from streameval.evaluate.calibration import CALIBRATORS, Isotonic, Platt, PriorShift
+from streameval.evaluate.calibration import CALIBRATORS, Beta, Isotonic, OnlinePlatt, Platt, PriorShift
 from streameval.evaluate.calibration.cells import CELLS, LOWER, Cells
+from streameval.evaluate.calibration.online_platt import _projected
 from streameval.evidence import BINS, EDGES, BinaryEvidence
 
 bench = runpy.run_path(str(Path(__file__).with_name("bench_calibration.py")))
@@ -169,13 +172,94 @@ def test_a_prior_shift_is_found_as_the_shift_of_the_odds():
 
 
 def test_isotonic_is_scikit_learns_pav_of_the_shares():
-    c = Isotonic(half_life=1e12)
-    c.learn_evidence(steps(10, n=20_000, step=20_000)[0])
+    c, platt = Isotonic(half_life=1e12), Platt(half_life=1e12)
+    for calibrator in (c, platt):
+        calibrator.learn_evidence(steps(10, n=20_000, step=20_000)[0])
     cells = c._learnt.cells
     n = cells.counts.sum(axis=0) + 2
-    share = (cells.counts[1] + 2 * c._platt.predict_many(cells.means)) / n
+    share = (cells.counts[1] + 2 * platt.predict_many(cells.means)) / n
     expected = IsotonicRegression().fit(cells.means, share, sample_weight=n).predict(cells.means)
     assert np.allclose(c.predict_many(cells.means), expected)
+
+
+def test_beta_is_the_posterior_mode_and_bends_the_two_ends_apart():
+    rng = np.random.default_rng(11)
+    score = rng.beta(0.5, 2, 20_000)
+    y = (rng.random(len(score)) < expit(0.4 + 1.4 * np.log(score) - 0.5 * np.log1p(-score))).astype(np.int8)
+    c = Beta(half_life=1e12)
+    c.learn_evidence(BinaryEvidence.of(score, y))
+    inside = np.clip(score, 1e-6, 1 - 1e-6)
+
+    def loss(at):
+        eta = at[0] + at[1] * np.log(inside) - at[2] * np.log1p(-inside)
+        return np.logaddexp(0, eta).sum() - eta[y == 1].sum() + 0.5 * ((at - [0, 1, 1]) ** 2).sum()
+
+    exact = minimize(loss, [0.0, 1.0, 1.0]).x
+    assert [c.intercept, *c.powers] == pytest.approx(exact, abs=0.03)
+    assert c.powers[0] - c.powers[1] > 0.5
+
+
+def test_beta_never_turns_the_order_round():
+    c = Beta()
+    rng = np.random.default_rng(12)
+    score = rng.random(5000)
+    c.learn_evidence(BinaryEvidence.of(score, (rng.random(5000) > score).astype(np.int8)))
+    assert min(c.powers) == 0.0
+    assert (np.diff(c.predict_many(np.linspace(0, 1, 100))) >= 0).all()
+
+
+def test_one_example_moves_online_platt_by_one_newton_step():
+    c = OnlinePlatt()
+    c.learn_one(0.8, 0)
+    u = np.array([np.log(4), 1.0])
+    g = 0.8 * u
+    theta = np.array([1.0, 0.0]) - np.linalg.solve(100 * np.eye(2) + np.outer(g, g), g) / 0.1
+    assert [c.slope, c.intercept] == pytest.approx(theta, abs=1e-8)
+
+
+@pytest.mark.parametrize("step", [100, 1000, 20_000])
+def test_however_large_its_steps_online_platt_does_not_overshoot(step):
+    c = OnlinePlatt()
+    for e in steps(13, n=60_000, slope=0.6, shift=-1.0, step=step):
+        c.learn_evidence(e)
+        assert -0.5 < c.slope < 2.5
+    assert c.slope == pytest.approx(0.6, abs=0.15)
+    assert c.intercept == pytest.approx(-1.0, abs=0.3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.tuples(*[st.floats(-300, 300)] * 2), st.tuples(*[st.floats(0.1, 50)] * 2), st.floats(-0.9, 0.9))
+def test_online_platt_stays_in_its_ball_with_a_rising_curve_at_the_nearest_point(theta, scale, correlation):
+    cross = correlation * scale[0] * scale[1]
+    a = np.array([[scale[0] ** 2, cross], [cross, scale[1] ** 2]])
+    theta = np.array(theta)
+    found = _projected(theta, a)
+    assert found[0] >= 0.0
+    assert np.hypot(*found) <= 100 + 1e-6
+    if theta[0] > 0.0:
+        angle = np.linspace(0, 2 * np.pi, 20_001)
+        ring = 100 * np.stack((np.cos(angle), np.sin(angle)))
+        distance = np.einsum("in,ij,jn->n", ring - theta[:, None], a, ring - theta[:, None])
+        inside = np.hypot(*theta) <= 100
+        nearest = theta if inside else ring[:, np.argmin(distance)]
+        assert found == pytest.approx(nearest if nearest[0] > 0 else found, abs=0.1)
+
+
+def test_the_published_losses_of_online_platt_on_phishing_are_reached():
+    # METHODS, section 9.2; the paper's own clip is .01.
+    model, calibrated = tree.HoeffdingTreeClassifier(), OnlinePlatt(clip=0.01)
+    raw, mapped = metrics.LogLoss(), metrics.LogLoss()
+    for x, y in datasets.Phishing():
+        said = model.predict_proba_one(x)
+        # As in river's progressive validation, a model that says nothing yet is not judged; its map begins at 1/2.
+        if said:
+            raw.update(y, said)
+        p = said.get(True, 0.5)
+        mapped.update(y, calibrated.predict_one(p))
+        calibrated.learn_one(p, y)
+        model.learn_one(x, y)
+    assert raw.get() == pytest.approx(0.4535476064322544, abs=1e-12)
+    assert mapped.get() == pytest.approx(0.35021471255578124, abs=1e-10)
 
 
 def test_cells_cover_all_bins_in_order_and_keep_every_count():
@@ -193,7 +277,7 @@ def test_cells_cover_all_bins_in_order_and_keep_every_count():
 
 def test_the_losses_of_table_2_are_reached():
     table, _ = bench["run"](1)
-    for name in ("identity", "prior", "platt", "isotonic"):
+    for name in ("identity", "prior", "platt", "isotonic", "online_platt"):
         for ours, best, theirs, their_best in zip(
             table[name], table["oracle"], bench["METHODS"][name], bench["METHODS"]["oracle"], strict=True
         ):

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from streameval.errors import StateVersionError
-from streameval.evaluate.calibration import CALIBRATORS, Champion, Identity, Platt
+from streameval.errors import ConfigValueError, StateVersionError
+from streameval.evaluate.calibration import CALIBRATORS, Champion, Identity, Platt, PriorShift, competing
+from streameval.evaluate.calibration.cells import CELLS, Cells
+from streameval.evaluate.calibration.halves import halves
 from streameval.evidence import BinaryEvidence
 
 
@@ -136,6 +138,100 @@ def test_a_hopeless_champion_is_replaced_without_overflow():
 
 
 def test_a_state_with_an_unknown_calibrator_is_refused():
-    state = Champion().state()
-    with pytest.raises(StateVersionError, match="isotonic"):
-        Champion.restore(state, calibrators=(Identity, Platt))
+    class Later(Platt):
+        name = "later"
+
+    state = Champion(calibrators=(Identity, Later)).state()
+    with pytest.raises(StateVersionError, match="later"):
+        Champion.restore(state)
+
+
+def since_the_change(seed, steps=10, **change):
+    return sum(stream(seed, steps=steps, **change), BinaryEvidence.empty())
+
+
+def test_a_diagnosis_puts_its_map_in_force_at_once_fitted_to_the_events_since_the_change_alone():
+    champion = Champion()
+    switches(champion, stream(6, steps=40))
+    after = since_the_change(7, steps=20, prevalence=0.15)
+    switch = champion.adopt("prior", after)
+    assert (switch.previous, switch.method, switch.reason) == ("identity", "prior", "diagnosis")
+    assert champion.method == champion.map.method == "prior"
+    assert champion.calibrator.intercept == pytest.approx(logit(0.15) - logit(0.05), abs=0.15)
+    alone = PriorShift()
+    alone.learn_cells(Cells.of_counts(after))
+    assert champion.calibrator.intercept == pytest.approx(alone.intercept, abs=1e-6)
+    assert switch.after.log_loss < switch.before.log_loss
+
+
+def test_after_an_adopted_map_all_maps_begin_anew_and_none_is_ahead():
+    champion = Champion()
+    switches(champion, stream(8, steps=40, slope=0.5, shift=-2.0))
+    champion.adopt("prior", since_the_change(9, prevalence=0.15))
+    assert (champion._m == 0).all()
+    assert champion.measures() == {}
+    for c in champion._calibrators:
+        # What stood before the change, a flattened score, would give a slope of two.
+        assert c.name == "identity" or c.predict_one(0.5) == pytest.approx(0.76, abs=0.12)
+
+
+def test_the_best_map_is_chosen_by_predicting_each_half_of_the_events_from_the_other():
+    champion = Champion()
+    switch = champion.adopt(None, since_the_change(10, steps=40, slope=0.5, shift=-2.0))
+    assert switch.method in {"platt", "beta", "online_platt"}
+    assert switch.after.log_loss < 0.85 * switch.before.log_loss
+
+
+def test_a_method_that_does_not_compete_gives_way_to_the_best_that_does():
+    champion = Champion(calibrators=competing(["platt"]))
+    assert champion.adopt("prior", since_the_change(11, prevalence=0.15)).method == "platt"
+
+
+def test_without_events_or_challengers_nothing_is_adopted():
+    assert Champion().adopt("prior", BinaryEvidence.empty()) is None
+    assert Champion(calibrators=competing([])).adopt("prior", since_the_change(12, steps=1)) is None
+
+
+def test_an_adopted_map_is_restored_bit_for_bit():
+    one = Champion()
+    one.adopt(None, since_the_change(13, slope=0.5, shift=-2.0))
+    two = Champion.restore(one.state())
+    assert switches(one, stream(14, steps=20)) == switches(two, stream(14, steps=20))
+    assert np.array_equal(one.map.y, two.map.y)
+
+
+def test_halves_add_up_and_are_cut_the_same_way_each_time():
+    cells = Cells(np.random.default_rng(15).poisson(3, (2, CELLS)).astype(float), np.zeros(CELLS))
+    (one, other), (again, _) = halves(cells), halves(cells)
+    assert np.array_equal(one.counts + other.counts, cells.counts)
+    assert np.array_equal(one.counts, again.counts)
+    assert one.counts.sum() == pytest.approx(cells.counts.sum() / 2, rel=0.1)
+
+
+def test_a_method_without_a_calibrator_is_refused_by_name():
+    with pytest.raises(ConfigValueError, match="spline"):
+        competing(["platt", "spline"])
+
+
+def test_a_map_that_joins_a_stored_contest_begins_with_what_is_known():
+    champion = Champion(calibrators=competing(["prior"]))
+    switches(champion, stream(16, steps=40, slope=0.5, shift=-2.0))
+    joined = Champion.restore(champion.state(), competing(["prior", "platt"]))
+    assert joined.method == champion.method
+    assert joined.methods == ("identity", "prior", "platt")
+    assert joined._calibrators[2].slope == pytest.approx(2.0, abs=0.4)
+    assert joined.measures()["prior"] == champion.measures()["prior"]
+
+
+def test_a_state_in_which_each_calibrator_keeps_its_own_cells_is_read():
+    champion = Champion(calibrators=(Identity, PriorShift, Platt))
+    switches(champion, stream(17, steps=20))
+    state = champion.state()
+    learnt = state.pop("learnt")
+    del learnt["logistic"]
+    old = {**state, "calibrators": [{**c, "learnt": learnt} for c in state["calibrators"]]}
+    restored = Champion.restore(old, (Identity, PriorShift, Platt))
+    e = next(stream(18, steps=1))
+    champion.step(e), restored.step(e)
+    assert restored.calibrator.predict_one(0.3) == pytest.approx(champion.calibrator.predict_one(0.3), abs=1e-9)
+    assert restored.measures()["platt"].log_loss == pytest.approx(champion.measures()["platt"].log_loss)

@@ -18,6 +18,14 @@ def test_a_metric_fed_from_evidence_equals_one_fed_example_by_example(name):
     assert river_metrics(BinaryEvidence.of(score, label), 0.5, [name])[name] == pytest.approx(metric.get(), abs=1e-8)
 
 
+def test_all_metrics_asked_for_at_once_are_as_each_alone():
+    rng = np.random.default_rng(2)
+    score = rng.random(300)
+    evidence = BinaryEvidence.of(score, (rng.random(300) < score).astype(np.int8))
+    together = river_metrics(evidence, 0.4, AVAILABLE)
+    assert together == {name: river_metrics(evidence, 0.4, [name])[name] for name in AVAILABLE}
+
+
 def test_metrics_of_decisions_are_exact_also_when_bins_are_merged():
     rng = np.random.default_rng(1)
     score = rng.beta(0.5, 3, 20_000)

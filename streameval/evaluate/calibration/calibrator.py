@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
-from scipy.special import logit
 
 from streameval.evaluate.calibration.cells import LOWER, Cells, DecayedCells
 from streameval.evidence import BinaryEvidence
@@ -25,31 +24,22 @@ from streameval.evidence.merge import Floats
 
 _STATE_VERSION: Final = 1
 
-SCORE_CLIP: Final = 1e-6
-"""Scores are kept this far from 0 and 1 before a logit is taken: one false "certain" must not outweigh all the rest."""
-
 KNOTS: Final[Floats] = np.append(LOWER, 1.0)
 """float64[236]: the scores at which a smooth map is published; see `Calibrator.knots`."""
-
-
-def logit_of(score: Floats) -> Floats:
-    """The logit of scores kept away from 0 and 1."""
-    z: Floats = logit(np.clip(score, SCORE_CLIP, 1.0 - SCORE_CLIP))
-    return z
 
 
 class Calibrator(ABC):
     """A map from scores to probabilities that learns from labelled scores, the recent ones most.
 
-    `half_life` is how many later examples halve an example's weight.
+    `half_life` is how many later examples halve an example's weight. Calibrators that learn the same examples may share
+    the faded cells, `learnt`: whoever shares them lets them learn once, and then calls `follow` on each.
     """
 
     name: ClassVar[str]
     """What the map is called in records and configurations."""
 
-    def __init__(self, half_life: float = 10_000.0) -> None:
-        self.half_life = half_life
-        self._learnt = DecayedCells(half_life)
+    def __init__(self, half_life: float = 10_000.0, learnt: DecayedCells | None = None) -> None:
+        self._learnt = DecayedCells(half_life) if learnt is None else learnt
 
     def learn_one(self, score: float, y: int | bool) -> Self:
         """Learn one labelled score, as River's estimators do. A fit for every example: batches are far cheaper."""
@@ -65,8 +55,12 @@ class Calibrator(ABC):
         self.learn_cells(Cells.of(evidence))
 
     def learn_cells(self, cells: Cells) -> None:
-        """Learn a step's labelled scores, given in cells (which several calibrators can share)."""
+        """Learn a step's labelled scores, given in cells."""
         self._learnt.learn(cells)
+        self._fit()
+
+    def follow(self) -> None:
+        """Make the map anew: the shared cells have learnt a step."""
         self._fit()
 
     @abstractmethod
@@ -95,22 +89,21 @@ class Calibrator(ABC):
 
     def state(self) -> dict[str, Any]:
         """Plain values from which `restore` goes on bit for bit."""
-        return {
-            "version": _STATE_VERSION,
-            "name": self.name,
-            "learnt": self._learnt.state(),
-            "parameters": self._parameters(),
-        }
+        return {**self.state_of_map(), "learnt": self._learnt.state()}
+
+    def state_of_map(self) -> dict[str, Any]:
+        """The state without the faded cells, for those who share them."""
+        return {"version": _STATE_VERSION, "name": self.name, "parameters": self._parameters()}
 
     @classmethod
-    def restore(cls, state: Mapping[str, Any]) -> Self:
-        """The inverse of `state`.
+    def restore(cls, state: Mapping[str, Any], learnt: DecayedCells | None = None) -> Self:
+        """The inverse of `state`, or of `state_of_map` given the shared cells.
 
         Raises:
             StateVersionError: the state was written by a newer release, or by another calibrator.
         """
         check_version(state, _STATE_VERSION, cls.name)
-        new = cls(state["learnt"]["half_life"])
-        new._learnt = DecayedCells.restore(state["learnt"])
+        learnt = DecayedCells.restore(state["learnt"]) if learnt is None else learnt
+        new = cls(learnt.half_life, learnt)
         new._set_parameters(state["parameters"])
         return new

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from streameval.evaluate.calibration.calibrator import Calibrator
-from streameval.evaluate.calibration.cells import Cells
 from streameval.evidence.merge import Floats
 
 
@@ -23,9 +22,6 @@ class Identity(Calibrator):
     """
 
     name: ClassVar[str] = "identity"
-
-    def learn_cells(self, cells: Cells) -> None:
-        """Nothing is learnt."""
 
     def predict_many(self, score: Floats) -> Floats:
         """The scores themselves."""

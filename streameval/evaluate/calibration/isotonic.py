@@ -17,8 +17,8 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from streameval.evaluate.calibration.calibrator import Calibrator
-from streameval.evaluate.calibration.cells import Cells
-from streameval.evaluate.calibration.platt import Platt
+from streameval.evaluate.calibration.cells import DecayedCells
+from streameval.evaluate.calibration.platt import logistic_curve, logistic_of
 from streameval.evidence.merge import Floats
 
 _PSEUDO: Final = 2.0
@@ -33,16 +33,10 @@ class Isotonic(Calibrator):
 
     name: ClassVar[str] = "isotonic"
 
-    def __init__(self, half_life: float = 10_000.0) -> None:
-        super().__init__(half_life)
-        self._platt = Platt(half_life)
+    def __init__(self, half_life: float = 10_000.0, learnt: DecayedCells | None = None) -> None:
+        super().__init__(half_life, learnt)
         self._x: Floats = np.array([0.0, 1.0])
         self._y: Floats = np.array([0.0, 1.0])
-
-    def learn_cells(self, cells: Cells) -> None:
-        """Learn a step's labelled scores, also in the Platt map that this one leans on."""
-        self._platt.learn_cells(cells)
-        super().learn_cells(cells)
 
     def predict_many(self, score: Floats) -> Floats:
         """The curve's values, by linear interpolation."""
@@ -57,7 +51,7 @@ class Isotonic(Calibrator):
         n = cells.counts[0] + cells.counts[1]
         x = cells.means
         weight = n + _PSEUDO
-        share = (cells.counts[1] + _PSEUDO * self._platt.predict_many(x)) / weight
+        share = (cells.counts[1] + _PSEUDO * logistic_curve(*logistic_of(self._learnt), x)) / weight
         y = np.clip(isotonic_regression(share, weights=weight).x, 0.0, 1.0)
         # Inside a level stretch only its two ends matter.
         bent = np.ones(len(y), np.bool_)
@@ -65,8 +59,7 @@ class Isotonic(Calibrator):
         self._x, self._y = x[bent], y[bent]
 
     def _parameters(self) -> dict[str, Any]:
-        return {"x": self._x, "y": self._y, "platt": self._platt.state()}
+        return {"x": self._x, "y": self._y}
 
     def _set_parameters(self, parameters: Mapping[str, Any]) -> None:
         self._x, self._y = parameters["x"], parameters["y"]
-        self._platt = Platt.restore(parameters["platt"])

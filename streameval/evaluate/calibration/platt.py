@@ -17,11 +17,13 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from scipy.special import expit
 
-from streameval.evaluate.calibration.calibrator import Calibrator, logit_of
+from streameval.evaluate.calibration.calibrator import Calibrator
+from streameval.evaluate.calibration.cells import DecayedCells, logit_of
 from streameval.evidence.merge import Floats
 
 _STEPS: Final = 50
-_TOLERANCE: Final = 1e-9
+# Newton's error squares with each step: after one of 1e-5, about 1e-10 is left.
+_TOLERANCE: Final = 1e-5
 
 
 def fit_logistic(z: Floats, n: Floats, k: Floats, start: tuple[float, float], free_slope: bool) -> tuple[float, float]:
@@ -42,8 +44,9 @@ def fit_logistic(z: Floats, n: Floats, k: Floats, start: tuple[float, float], fr
             continue
         value = new
         p = expit(eta)
-        residual = n * p - k
-        weight = n * p * (1.0 - p)
+        expected = n * p
+        residual = expected - k
+        weight = expected * (1.0 - p)
         g_a = float(residual.sum()) + a
         h_aa = float(weight.sum()) + 1.0
         if free_slope:
@@ -60,6 +63,25 @@ def fit_logistic(z: Floats, n: Floats, k: Floats, start: tuple[float, float], fr
     return a, b
 
 
+def logistic_of(learnt: DecayedCells) -> tuple[float, float]:
+    """The logistic curve (intercept, slope) of faded cells; fitted once, however many ask."""
+    if not learnt.logistic_made:
+        _, z, n, k = learnt.filled
+        a, b = fit_logistic(z, n, k, learnt.logistic, free_slope=True)
+        if b < 0.0:
+            a, b = fit_logistic(z, n, k, (0.0, 0.0), free_slope=False)
+        learnt.logistic, learnt.logistic_made = (a, b), True
+    return learnt.logistic
+
+
+def logistic_curve(intercept: float, slope: float, score: Floats) -> Floats:
+    """expit(intercept + slope logit(score)); the scores themselves, to the bit, where that is the identity."""
+    if intercept == 0.0 and slope == 1.0:
+        return score.copy()
+    p: Floats = expit(intercept + slope * logit_of(score))
+    return p
+
+
 class Platt(Calibrator):
     """expit(a + b logit(score)), with a and b fitted to the faded counts.
 
@@ -69,27 +91,17 @@ class Platt(Calibrator):
 
     name: ClassVar[str] = "platt"
 
-    def __init__(self, half_life: float = 10_000.0) -> None:
-        super().__init__(half_life)
+    def __init__(self, half_life: float = 10_000.0, learnt: DecayedCells | None = None) -> None:
+        super().__init__(half_life, learnt)
         self.intercept = 0.0
         self.slope = 1.0
 
     def predict_many(self, score: Floats) -> Floats:
         """The logistic curve, exactly."""
-        if self.intercept == 0.0 and self.slope == 1.0:
-            return score.copy()
-        p: Floats = expit(self.intercept + self.slope * logit_of(score))
-        return p
+        return logistic_curve(self.intercept, self.slope, score)
 
     def _fit(self) -> None:
-        cells = self._learnt.cells
-        held = np.flatnonzero(cells.counts[0] + cells.counts[1])
-        z = logit_of(cells.means[held])
-        n0, n1 = cells.counts[:, held]
-        a, b = fit_logistic(z, n0 + n1, n1, (self.intercept, self.slope), free_slope=True)
-        if b < 0.0:
-            a, b = fit_logistic(z, n0 + n1, n1, (0.0, 0.0), free_slope=False)
-        self.intercept, self.slope = a, b
+        self.intercept, self.slope = logistic_of(self._learnt)
 
     def _parameters(self) -> dict[str, Any]:
         return {"intercept": self.intercept, "slope": self.slope}

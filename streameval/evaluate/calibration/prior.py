@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import numpy as np
-from scipy.special import expit
-
-from streameval.evaluate.calibration.calibrator import Calibrator, logit_of
-from streameval.evaluate.calibration.platt import fit_logistic
+from streameval.evaluate.calibration.calibrator import Calibrator
+from streameval.evaluate.calibration.cells import DecayedCells
+from streameval.evaluate.calibration.platt import fit_logistic, logistic_curve
 from streameval.evidence.merge import Floats
 
 
@@ -27,23 +25,17 @@ class PriorShift(Calibrator):
 
     name: ClassVar[str] = "prior"
 
-    def __init__(self, half_life: float = 10_000.0) -> None:
-        super().__init__(half_life)
+    def __init__(self, half_life: float = 10_000.0, learnt: DecayedCells | None = None) -> None:
+        super().__init__(half_life, learnt)
         self.intercept = 0.0
 
     def predict_many(self, score: Floats) -> Floats:
         """The shifted odds, exactly."""
-        if self.intercept == 0.0:
-            return score.copy()
-        p: Floats = expit(self.intercept + logit_of(score))
-        return p
+        return logistic_curve(self.intercept, 1.0, score)
 
     def _fit(self) -> None:
-        cells = self._learnt.cells
-        held = np.flatnonzero(cells.counts[0] + cells.counts[1])
-        n0, n1 = cells.counts[:, held]
-        z = logit_of(cells.means[held])
-        self.intercept, _ = fit_logistic(z, n0 + n1, n1, (self.intercept, 1.0), free_slope=False)
+        _, z, n, k = self._learnt.filled
+        self.intercept, _ = fit_logistic(z, n, k, (self.intercept, 1.0), free_slope=False)
 
     def _parameters(self) -> dict[str, Any]:
         return {"intercept": self.intercept}
