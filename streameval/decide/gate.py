@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp, log
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
-from streameval.decide.objectives import NOTHING, Gain, Objective, Targeted
+from streameval.decide.objectives import NOTHING, Gain, Objective, Solution, Targeted
 from streameval.evaluate.estimate import Estimate, normal
 from streameval.evidence.binary import BinaryEvidence
 from streameval.evidence.bins import EDGES, threshold_bin
 
-Reason = Literal["gain", "target_missed"]
+Reason = Literal["gain", "target_missed", "prevalence", "label_shift"]
 
 _SMALLEST: Final = 2.0**-30
 
@@ -76,29 +76,43 @@ class Gate:
         if evidence.positives < self.positives or events_since_move < max(self.cooldown, events / 2.0):
             return None
         solution = self.objective.solve(evidence)
-        if solution is None or not solution.feasible:
+        return None if solution is None else self.judge(evidence, in_force, solution)
+
+    def judge(self, evidence: BinaryEvidence, in_force: float, solution: Solution) -> Move | None:
+        """The move towards a solution, wherever that comes from, if this evidence says that it is worth it."""
+        if not solution.feasible:
             return None
-        proposed = self._limited(in_force, solution.threshold)
+        proposed = self.limited(in_force, solution.threshold)
         if threshold_bin(proposed) == threshold_bin(in_force):
             return None
-        if isinstance(self.objective, Targeted):
-            standing = self.objective.standing(evidence, in_force, self.z)
+        targeted = _targeted(self.objective)
+        if targeted is not None:
+            standing = targeted.standing(evidence, in_force, self.z)
             if standing == "missed":
-                return _move(in_force, proposed, self.objective.repair(evidence, in_force, proposed), "target_missed")
+                return _move(in_force, proposed, targeted.repair(evidence, in_force, proposed), "target_missed")
             if standing == "held":
                 return None
         gain = self.objective.gain(evidence, in_force, proposed)
-        if gain.value - self.z * gain.error <= self.min_gain * abs(gain.present):
+        if not self.worth(gain):
             return None
         return _move(in_force, proposed, gain, "gain")
 
-    def _limited(self, in_force: float, proposed: float) -> float:
+    def worth(self, gain: Gain) -> bool:
+        """Whether a gain is beyond doubt and large enough."""
+        return gain.value - self.z * gain.error > self.min_gain * abs(gain.present)
+
+    def limited(self, in_force: float, proposed: float) -> float:
         """The proposed threshold, or the lower edge of the bin where the largest step ends."""
         goal, here = _logit(proposed), _logit(in_force)
         if abs(goal - here) <= self.max_step:
             return proposed
         reached = here + (self.max_step if goal > here else -self.max_step)
         return float(EDGES[threshold_bin(1.0 / (1.0 + exp(-reached)))])
+
+
+def _targeted(objective: Objective) -> Targeted | None:
+    """The objective, if it has a target. To ask the protocol itself would cost more than solving for a threshold."""
+    return cast("Targeted", objective) if hasattr(objective, "standing") else None
 
 
 def _logit(threshold: float) -> float:

@@ -8,12 +8,12 @@ change is compared with what *the reference's own model* would pay there, C*: th
 2. the cost at the threshold in force, under the reference's positive rate of each score (a covariate shift).
 
 Recalibration keeps the order of scores, so "after recalibration and a new threshold" is the least cost over all
-thresholds.
+thresholds. An objective that names no costs (F-beta, a recall to hold) still weighs errors by the threshold that it
+chose: one that flags from the probability t on is that of the costs t for a false and 1 - t for a missed positive.
 
-Invariant: a function of the alarm, of the two windows and of the last request. It asks only where the lower bound of
-the best attainable cost exceeds (1 + margin) C*.
-Source: METHODS, sections 5 (windows) and 5b. Until the diagnosis is here, C* alone keeps other changes from being taken
-for concept drift.
+Invariant: a function of the diagnosis, of the two windows and of the last request. It asks only in the state
+concept_drift, and only where the lower bound of the best attainable cost exceeds (1 + margin) C*.
+Source: METHODS, section 5b.
 """
 
 from __future__ import annotations
@@ -27,19 +27,17 @@ import numpy as np
 
 from streameval.decide.objectives.cost import Cost
 from streameval.decide.objectives.curve import confusion_at, curve
-from streameval.detect.alarm import Alarm
+from streameval.detect.diagnosis import LEAST_POSITIVES, State
 from streameval.detect.family import merged_edges
 from streameval.detect.label_counts import Histogram
+from streameval.detect.window_pair import curve_of
 from streameval.evaluate.estimate import Estimate, normal
 from streameval.evidence.binary import check_version
-from streameval.evidence.bins import threshold_bin
-
-LEAST_POSITIVES: Final = 250
-"""Both windows need so many."""
+from streameval.evidence.bins import BINS, threshold_bin
 
 _Z: Final = 3.09
 _LONGEST: Final = 4
-_HARM: Final = frozenset({"residual", "weighted_residual", "cost"})
+_SMALLEST_SHARE: Final = 1e-4
 _STATE_VERSION: Final = 1
 
 Waiting = Literal["wait"]
@@ -66,12 +64,14 @@ class RetrainingPolicy:
     """When to ask for a new model.
 
     Args:
-        costs: the price of a false positive and of a false negative; (1, 1) where the objective has none.
+        costs: the price of a false positive and of a false negative; None where the objective has none.
         margin: how far, as a share of C*, the attainable cost must lie above it.
         cooldown_ms: stream time between two requests.
     """
 
-    def __init__(self, costs: tuple[float, float] = (1.0, 1.0), margin: float = 0.10, cooldown_ms: int = 0) -> None:
+    def __init__(
+        self, costs: tuple[float, float] | None = (1.0, 1.0), margin: float = 0.10, cooldown_ms: int = 0
+    ) -> None:
         self.costs = costs
         self.margin = margin
         self.cooldown_ms = cooldown_ms
@@ -79,17 +79,19 @@ class RetrainingPolicy:
 
     def consider(
         self,
-        alarm: Alarm,
+        state: State,
+        change_at: int,
         before: Histogram,
         after: Histogram,
         threshold: float,
         now: int,
         threshold_before: float | None = None,
     ) -> Retrain | Waiting | None:
-        """Whether the change behind an alarm calls for a new model.
+        """Whether a diagnosed change calls for a new model.
 
         Args:
-            alarm: the alarm.
+            state: the diagnosis.
+            change_at: ms, when the change began.
             before: all since the reference began, up to the change.
             after: all since the change.
             threshold: the one in force now.
@@ -97,25 +99,20 @@ class RetrainingPolicy:
             threshold_before: the one in force before the change, if another: what C* is computed at.
 
         Returns:
-            The request; "wait" while the window after the change is too small to say; None where the answer is no.
+            The request; "wait" during the cooldown, and while the window after the change is too small to say; None
+            where the answer is no.
         """
-        if alarm.tier != "confirmed" or int(before.counts[1].sum()) < LEAST_POSITIVES:
-            return None
-        if self.last is not None and now < self.last + self.cooldown_ms:
+        if state != "concept_drift" or int(before.counts[1].sum()) < LEAST_POSITIVES:
             return None
         positives = int(after.counts[1].sum())
-        if positives < LEAST_POSITIVES:
+        if positives < LEAST_POSITIVES or (self.last is not None and now < self.last + self.cooldown_ms):
             return "wait"
-        cost = Cost(*self.costs)
-        paid, paid_before = _cost_at(after, threshold, cost), _cost_at(before, threshold, cost)
-        rose = paid[0] - paid_before[0] > _Z * sqrt(paid[1] ** 2 + paid_before[1] ** 2)
-        if alarm.monitor not in _HARM and not rose:
-            return None
+        earlier = threshold if threshold_before is None else threshold_before
+        cost = Cost(*(self.costs or implied_costs(before, earlier)))
         solution = cost.solve(after)
         if solution is None:
             return None
         best, error = _cost_at(after, solution.threshold, cost)
-        earlier = threshold if threshold_before is None else threshold_before
         star, star_error = counterfactual(before, after, earlier, cost)
         limit = 1.0 + self.margin
         excess = best - limit * star
@@ -126,12 +123,12 @@ class RetrainingPolicy:
         self.last = now
         return Retrain(
             "cost_not_recoverable",
-            alarm.change_at,
+            change_at,
             now,
             normal(best, error, floor=0.0),
             star,
-            normal(paid[0], paid[1], floor=0.0),
-            best / star - 1.0 if star > 0.0 else float(best > 0.0),
+            normal(*_cost_at(after, threshold, cost), floor=0.0),
+            best / star - 1.0 if star > 0.0 else 1.0,
         )
 
     def state(self) -> dict[str, Any]:
@@ -146,6 +143,21 @@ class RetrainingPolicy:
         """
         check_version(state, _STATE_VERSION, "retraining policy")
         self.last = None if state["last"] is None else int(state["last"])
+
+
+def implied_costs(before: Histogram, threshold: float) -> tuple[float, float]:
+    """The costs of a false positive and of a false negative for which a threshold is the best.
+
+    >>> from streameval.evidence import BinaryEvidence
+    >>> rng = np.random.default_rng(0)
+    >>> score = rng.random(50_000)
+    >>> fp, fn = implied_costs(BinaryEvidence.of(score, (rng.random(50_000) < score).astype(np.int8)), 0.2)
+    >>> round(fp, 1), round(fn, 1)
+    (0.2, 0.8)
+    """
+    at = np.array([min(threshold_bin(threshold), BINS - 1)], dtype=np.int16)
+    p = min(max(float(curve_of(before, at)[0]), _SMALLEST_SHARE), 1.0 - _SMALLEST_SHARE)
+    return p, 1.0 - p
 
 
 def counterfactual(before: Histogram, after: Histogram, threshold: float, cost: Cost) -> tuple[float, float]:

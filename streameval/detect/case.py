@@ -62,6 +62,8 @@ class Case:
         self.untouched = untouched
         self.since = total([])
         """Events after the alarm."""
+        self.left_out: list[Band] = []
+        """Score bins that the last look left out of the tests of labels (not kept)."""
         self.next_look = 0
         """Events after the alarm at which the windows are looked at again."""
 
@@ -101,6 +103,7 @@ class Case:
         if self.since.events < self.next_look and not late:
             return None
         bands, near_before, near_after = self._own(end, moves)
+        self.left_out = bands
         after = self.after
         if near_after and self.untouched is not None and self.untouched.positives >= LEAST_POSITIVES:
             after, near_after = self.untouched, False

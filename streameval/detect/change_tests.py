@@ -103,11 +103,16 @@ def label_given_score_test(pair: WindowPair, phi: float = 1.0) -> tuple[Test, Sh
 
 
 def auc_test(pair: WindowPair, phi: float = 1.0) -> Test:
-    """T_AUC: whether the order of scores is worth as much as before; its effect is the fall."""
-    before, after = (_auc(window) for window in (pair.before, pair.after))
-    fall = before[0] - after[0]
-    z = fall / sqrt(max(phi * (before[1] + after[1]), 1e-300))
-    return _judged(AUC, z, 2.0 * float(ndtr(-abs(z))), fall)
+    """T_AUC: whether the order of scores is worth as much as before; its effect is the fall.
+
+    z is that of the logits: on the AUC's own scale 25 positives reject a hundred times as often as they should.
+    """
+    (before, of_before), (after, of_after) = (_auc(window) for window in (pair.before, pair.after))
+    spread_before, spread_after = max(before * (1.0 - before), 1e-6), max(after * (1.0 - after), 1e-6)
+    variance = phi * (of_before / spread_before**2 + of_after / spread_after**2)
+    difference = float(logit(min(max(before, 1e-6), 1.0 - 1e-6)) - logit(min(max(after, 1e-6), 1.0 - 1e-6)))
+    z = difference / sqrt(max(variance, 1e-300))
+    return _judged(AUC, z, 2.0 * float(ndtr(-abs(z))), before - after)
 
 
 def _judged(name: str, statistic: float, p_value: float, effect: float) -> Test:

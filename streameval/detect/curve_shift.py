@@ -101,31 +101,36 @@ def _by_bin(pair: WindowPair, p: Floats, phi: float) -> Shift:
 
 
 def _smooth(pair: WindowPair, p: Floats, phi: float, fitted: int) -> Shift:
-    n0, n1, k1 = pair.before.sum(axis=0), pair.after.sum(axis=0), pair.after[1]
-    offset, place = logit(p), logit(pair.p)
-    x = _basis(place, n1 * p * (1.0 - p))
+    n0, n1 = pair.before.sum(axis=0), pair.after.sum(axis=0)
+    x = _basis(logit(pair.p), n1 * p * (1.0 - p))
+    # Both windows are read by the same three numbers: what these miss of the curve itself is missed in both.
+    own, unsure_before = _fit(n0, pair.before[1], logit(pair.p), x)
+    new, unsure_after = _fit(n1, pair.after[1], logit(p), x)
+    q, expected = expit(logit(p) + x @ new), expit(logit(p) + x @ own)
+    events, moved = float(n1.sum()), new - own
+    unsure = unsure_before + unsure_after
+    form = (x.T * (n1 * (q * (1.0 - q)) ** 2 / events)) @ x
+    noise = phi * (form @ unsure)[fitted:, fitted:]
+    total = float(n1 @ (q - expected) ** 2) / events
+    curved = form @ moved
+    plain = float(moved @ curved)
+    per_effect = phi * float(curved @ unsure @ curved) / plain if plain > 0.0 else 0.0
+    return _interval(pair, total, float(np.trace(noise)), float(np.trace(noise @ noise)), per_effect)
+
+
+def _fit(n: Floats, k: Floats, offset: Floats, x: Floats) -> tuple[Floats, Floats]:
+    """The logistic fit of k positives among n on the columns of x, and its covariance; a weak ridge keeps it finite."""
     beta = np.zeros(x.shape[1])
+    ridge = _RIDGE * np.eye(x.shape[1])
     for _ in range(_NEWTON_STEPS):
         q = expit(offset + x @ beta)
-        gradient = x.T @ (k1 - n1 * q) - _RIDGE * beta
-        hessian = (x.T * (n1 * q * (1.0 - q))) @ x + _RIDGE * np.eye(x.shape[1])
-        step = np.clip(np.linalg.solve(hessian, gradient), -1.0, 1.0)
+        hessian = (x.T * (n * q * (1.0 - q))) @ x + ridge
+        step = np.clip(np.linalg.solve(hessian, x.T @ (k - n * q) - _RIDGE * beta), -1.0, 1.0)
         beta = beta + step
         if float(np.abs(step).max()) < 1e-7:
             break
-    q = expit(offset + x @ beta)
-    slope = q * (1.0 - q)
-    events = float(n1.sum())
-    # What is known of the three numbers: after from its labels, before from those that made the curve.
-    unsure = np.linalg.inv((x.T * (n1 * slope)) @ x + _RIDGE * np.eye(x.shape[1]))
-    unsure += np.linalg.inv((x.T * (n0 * pair.p * (1.0 - pair.p))) @ x + _RIDGE * np.eye(x.shape[1]))
-    form = (x.T * (n1 * slope**2 / events)) @ x
-    noise = phi * (form @ unsure)[fitted:, fitted:]
-    total = float(n1 @ (q - p) ** 2) / events
-    curved = form @ beta
-    plain = float(beta @ curved)
-    per_effect = phi * float(curved @ unsure @ curved) / plain if plain > 0.0 else 0.0
-    return _interval(pair, total, float(np.trace(noise)), float(np.trace(noise @ noise)), per_effect)
+    covariance: Floats = np.linalg.inv(hessian)
+    return beta, covariance
 
 
 def _basis(place: Floats, weight: Floats) -> Floats:
@@ -147,6 +152,8 @@ def _interval(pair: WindowPair, total: float, noise: float, noise_squared: float
     The form is taken for b times a non-central chi-squared that has its mean without effect, `noise` = tr GV, and its
     variance, 2 tr (GV)² (Satterthwaite); b is larger where the effect lies in a direction of more noise.
     """
+    if noise <= 0.0:
+        return Shift(0.0, 0.0, 0.0)  # a single place and its level fitted: there is nothing left to see
     scale = max(noise_squared / noise, per_effect)
     freedom = noise / scale
     seen = total / scale

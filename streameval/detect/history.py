@@ -3,7 +3,7 @@
 A block is one or more whole steps. When there are too many, neighbours are merged. While a reference is learnt the
 blocks stay about equally large, because over-dispersion compares them. While a stream is watched they are kept finer
 the younger they are, because a change is looked for near the present: a block is then no larger than a small share of
-the events since it ended.
+the events since it ended. What is older than any change that the detector may still find is merged into one.
 
 Invariant: blocks are in order of time and add up to all that was appended; at most so many as the limit says.
 Source: METHODS, sections 1 (blocks) and 5 (windows); exponential histograms after Datar et al. 2002.
@@ -11,6 +11,7 @@ Source: METHODS, sections 1 (blocks) and 5 (windows); exponential histograms aft
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -48,15 +49,33 @@ class History:
     events: int = 0
     positives: int = 0
 
-    def append(self, start: int, end: int, evidence: Histogram, *, recent: bool) -> None:
-        """Take one step in; `recent` says whether young blocks are to stay finer than old ones."""
+    def append(self, start: int, end: int, evidence: Histogram, *, recent: bool, settled: int | None = None) -> None:
+        """Take one step in.
+
+        Args:
+            start: ms, its first prediction time.
+            end: ms, the first that is beyond it.
+            evidence: its events.
+            recent: whether young blocks are to stay finer than old ones.
+            settled: ms; no change will be looked for before it.
+        """
         counts = LabelCounts.of(evidence)
         block = Block(start, end, counts, counts.events)
         self.blocks.append(block)
         self.events += block.events
         self.positives += counts.positives
-        while len(self.blocks) > (WATCHING_LIMIT if recent else LEARNING_LIMIT):
+        limit = WATCHING_LIMIT if recent else LEARNING_LIMIT
+        if len(self.blocks) > limit and settled is not None:
+            self._settle(settled)
+        while len(self.blocks) > limit:
             self._merge(recent=recent)
+
+    def _settle(self, before: int) -> None:
+        old = bisect_right([block.end for block in self.blocks], before)
+        if old > 1:
+            first, last = self.blocks[0], self.blocks[old - 1]
+            counts = total([block.counts for block in self.blocks[:old]])
+            self.blocks[:old] = [Block(first.start, last.end, counts, sum(b.events for b in self.blocks[:old]))]
 
     def _merge(self, *, recent: bool) -> None:
         events = np.array([block.events for block in self.blocks], dtype=np.float64)
@@ -69,6 +88,10 @@ class History:
         left, right = self.blocks[at], self.blocks[at + 1]
         merged = total([left.counts, right.counts])
         self.blocks[at : at + 2] = [Block(left.start, right.end, merged, left.events + right.events)]
+
+    def after(self, block: Block) -> History:
+        """These blocks, with one before them."""
+        return _of([block, *self.blocks])
 
     def since(self, time: int) -> History:
         """The blocks that began at `time` or later; one that spans it belongs to neither side."""

@@ -65,14 +65,17 @@ class LabelCounts:
         return int(self.counts[1].sum())
 
     def state(self) -> dict[str, Any]:
-        """Plain values; counts in the narrowest type that holds them."""
-        return {"bins": self.bins, "counts": narrow(self.counts).flatten()}
+        """Plain values: the gaps between bins, and counts, in the narrowest types that hold them."""
+        gaps = np.diff(self.bins, prepend=np.int16(0)).astype(np.int64)
+        return {"gaps": narrow(gaps), "counts": narrow(self.counts).flatten()}
 
     @classmethod
     def restore(cls, state: dict[str, Any]) -> LabelCounts:
         """The counts that `state` described."""
         counts = np.asarray(state["counts"]).astype(np.int64).reshape(2, -1)
-        return cls(np.asarray(state["bins"], dtype=np.int16), counts)
+        if "gaps" not in state:
+            return cls(np.asarray(state["bins"], dtype=np.int16), counts)
+        return cls(np.cumsum(np.asarray(state["gaps"]), dtype=np.int64).astype(np.int16), counts)
 
 
 def total(parts: Iterable[Histogram]) -> LabelCounts:
@@ -85,5 +88,5 @@ def total(parts: Iterable[Histogram]) -> LabelCounts:
     dense = np.zeros((2, BINS), np.int64)
     for part in parts:
         dense[:, part.bins] += part.counts
-    bins = np.flatnonzero(dense.any(axis=0)).astype(np.int16)
+    bins = np.flatnonzero(dense[0] | dense[1]).astype(np.int16)
     return LabelCounts(bins, dense[:, bins])

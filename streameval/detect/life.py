@@ -4,6 +4,9 @@ While learning, steps are collected until the reference has both its events and 
 reference speaks of changes meanwhile. Then the monitors are frozen, and each step moves them; the first to reach its
 threshold raises one alarm for all of them. What came after the change point is what the next reference is learnt from.
 
+A busy stream gives a reference in minutes, and its days and weeks are still to come. So a reference grows by all that
+was watched since, when two days and when three weeks have passed without alarm or suspicion: then seasons can be seen.
+
 A stream that changes again and again while it is learnt is not one with a change but one with bursts or a season. So
 after two alarms the guard stands down until a reference was learnt, whose bounds then know of the unrest.
 
@@ -40,6 +43,7 @@ Phase = Literal["learning", "watching"]
 _STATE_VERSION: Final = 1
 _PATH: Final = 48
 _INTERRUPTIONS: Final = 2
+_GROWN: Final = (2 * 86_400_000, 21 * 86_400_000)
 
 
 class Watch:
@@ -173,11 +177,14 @@ class Watch:
                 self._watch(threshold)
             return alarms
         self.reference.move(threshold, self._esr, start)
-        self.history.append(start, end, evidence, recent=True)
+        settled = int(self._esr.recursion.minimum_at.min())
+        self.history.append(start, end, evidence, recent=True, settled=settled)
         crossings = self._watched(self.reference, self._esr, evidence, known, first, last, end)
         self._keep(end, self._esr.log_statistic)
         if crossings:
             alarms.append(self._alarmed(crossings, self.reference, end, threshold))
+        elif self._may_grow(self.reference, self._esr, end):
+            self._watch(threshold)
         return alarms
 
     def epoch(self, threshold: float, at: int) -> None:
@@ -193,9 +200,18 @@ class Watch:
         self._path.append((end, statistic.ravel().astype(np.float32)))
         del self._path[:-_PATH]
 
+    def _may_grow(self, reference: Reference, esr: Esr, end: int) -> bool:
+        covered = reference.end - reference.start
+        due = any(covered < span <= end - reference.start for span in _GROWN)
+        # M is worth the events seen without change, seldom a hundred times as much.
+        calm = float(esr.log_statistic.max()) < np.log(100.0 * max(self.history.events, 1))
+        return due and calm
+
     def _watch(self, threshold: float) -> None:
+        """Freeze what was learnt: the history, and, where a reference grows, that before it."""
+        learnt = self.history if self.reference is None else self.history.after(self.reference.block())
         self.reference = reference_of(
-            self.history,
+            learnt,
             threshold,
             costs=self.costs,
             sign_weight_above=self.sign_weight_above,
@@ -268,7 +284,7 @@ class Watch:
         found: list[Alarm] = []
         for detector in self.advisory:
             usual = detector.mean
-            if detector.step(events, loss):
+            if detector.step(evidence, loss):
                 mean = loss / events
                 detail = {"phase": self.phase, "input": "brier", "mean_before": usual, "mean_after": mean}
                 direction: Direction = "up" if mean >= usual else "down"

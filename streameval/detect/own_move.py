@@ -10,16 +10,13 @@ Source: METHODS, section 4, "Own actions".
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from streameval.detect.window_pair import Band
 from streameval.evidence.bins import BINS, EDGES, threshold_bin
-
-MOVES_KEPT: Final = 16
-"""Own moves that a cell remembers."""
 
 
 class _Map(Protocol):

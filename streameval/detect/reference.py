@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from streameval.detect.esr import DIRECTIONS, Esr
+from streameval.detect.examples import HOUR
 from streameval.detect.family import COST, LABEL, MONITORS, RESIDUAL, Family, family_of
-from streameval.detect.history import History
+from streameval.detect.history import Block, History
 from streameval.detect.hours import Hours
 from streameval.detect.label_counts import LabelCounts
 from streameval.detect.overdispersion import dispersion
@@ -75,6 +76,10 @@ class Reference:
     def seasonal(self) -> bool:
         """Whether any monitor's bounds depend on the hour."""
         return bool(self.season.waves)
+
+    def block(self) -> Block:
+        """The reference as one block of a history."""
+        return Block(self.start, self.end, self.counts, self.counts.events)
 
     def bounds(self, monitor: int) -> tuple[float, float]:
         """`(up, down)` of a monitor's mean without change, at the threshold in force, without season."""
@@ -182,6 +187,26 @@ def _season(family: Family, counts: LabelCounts, hours: Hours, since: int, cells
     return season if phi is None else season.widened(phi * own)
 
 
+def _dispersion(history: History, steps: Floats, family: Family, season: Season) -> tuple[Floats, bool]:
+    expected = None
+    if season.waves:
+        cells = steps.sum(axis=0)
+        constant = family.values @ cells / cells.sum()
+        expected = np.stack([season.mean(block.start, block.end, constant) for block in history.blocks])
+    return dispersion(steps, family.values, (LABEL, RESIDUAL), expected)
+
+
+def _hourly(hours: Hours, history: History, family: Family, counts: LabelCounts, season: Season) -> tuple[Floats, bool]:
+    own = (hours.hour * HOUR >= history.start) & hours.counts.any(axis=1)
+    cells = hours.counts[own].astype(np.float64)
+    if not cells.size:
+        return np.zeros(len(MONITORS)), False
+    values = family.by_band(counts)
+    constant = values @ cells.sum(axis=0) / cells.sum()
+    expected = np.stack([season.mean(h * HOUR, (h + 1) * HOUR, constant) for h in hours.hour[own].tolist()])
+    return dispersion(cells, values, (LABEL, RESIDUAL), expected)
+
+
 def reference_of(
     history: History,
     threshold: float,
@@ -207,11 +232,11 @@ def reference_of(
     season = Season("unknown", {})
     if hours is not None:
         season = _season(family, counts, hours, history.start, cells, None)
-    expected = None
-    if season.waves:
-        constant = family.values @ cells / counts.events
-        expected = np.stack([season.mean(block.start, block.end, constant) for block in history.blocks])
-    phi, significant = dispersion(steps, family.values, (LABEL, RESIDUAL), expected)
+    phi, significant = _dispersion(history, steps, family, season)
+    if hours is not None and season.known != "unknown":
+        # Blocks that were merged when they were old say little; hours are as they were.
+        by_hour, also = _hourly(hours, history, family, counts, season)
+        phi, significant = np.maximum(phi, by_hour), significant or also
     widened = 2.0 * np.maximum(1.0, phi) if significant else None
     if widened is not None and hours is not None and season.waves:
         season = _season(family, counts, hours, history.start, cells, widened)

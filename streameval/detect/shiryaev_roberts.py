@@ -27,7 +27,7 @@ class ShiryaevRoberts:
     [10.0]
     """
 
-    __slots__ = ("log_m", "minimum_at", "rise")
+    __slots__ = ("_log_mean", "log_m", "minimum_at", "rise")
 
     def __init__(self, shape: tuple[int, ...], start: int) -> None:
         self.log_m = np.full(shape, -np.inf)
@@ -35,6 +35,7 @@ class ShiryaevRoberts:
         """The sum of log L less its minimum so far."""
         self.minimum_at = np.full(shape, start, dtype=np.int64)
         """ms: the end of the step in which that sum was lowest."""
+        self._log_mean: Floats | None = None
 
     def step(self, log_l: Floats, events: float, end: int) -> None:
         """Take in one step's log L, of the shape of M, its events, and its end in ms."""
@@ -63,6 +64,7 @@ class ShiryaevRoberts:
         self.log_m[place] = -np.inf
         self.rise[place] = 0.0
         self.minimum_at[place] = at
+        self._log_mean = None
 
     def state(self) -> dict[str, Any]:
         """Plain values."""
@@ -78,3 +80,4 @@ class ShiryaevRoberts:
         self.log_m = np.array(state["log_m"], dtype=np.float64).reshape(shape)
         self.rise = np.array(state["rise"], dtype=np.float64).reshape(shape)
         self.minimum_at = np.array(state["minimum_at"], dtype=np.int64).reshape(shape)
+        self._log_mean = None

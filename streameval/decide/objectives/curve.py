@@ -27,16 +27,19 @@ NOTHING: Final = float(EDGES[BINS])
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Per candidate, k + 1 of them: `thresholds` float64, `tp` and `fp` int64; and all `positives` and `negatives`."""
+    """Per candidate, k + 1 of them: `thresholds` float64, `tp` and `fp`; and all `positives` and `negatives`.
+
+    The counts are whole numbers, but for evidence in which events have weights.
+    """
 
     thresholds: Floats
     tp: Counts
     fp: Counts
-    positives: int
-    negatives: int
+    positives: float
+    negatives: float
 
     @property
-    def events(self) -> int:
+    def events(self) -> float:
         """How many events."""
         return self.positives + self.negatives
 
@@ -51,7 +54,7 @@ def curve(evidence: Histogram) -> Curve:
     """
     thresholds = np.append(EDGES[evidence.bins], NOTHING)
     fp, tp = suffix_sums(evidence.counts)
-    return Curve(thresholds, tp, fp, int(tp[0]), int(fp[0]))
+    return Curve(thresholds, tp, fp, tp[0].item(), fp[0].item())
 
 
 def suffix_sums(values: Counts) -> Counts:
