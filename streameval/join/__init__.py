@@ -3,8 +3,9 @@
 Source: DESIGN, "Time" and "Retained rows". Invariant: what comes out is a function of the set of events and of T.
 """
 
-from streameval.join.acts import Advance, Amendments, Cohorts, Late
+from streameval.join.acts import Advance, Amendments, Cohorts, Labelled, Late
 from streameval.join.join import Join
 from streameval.join.maturity import NEVER, Proof
+from streameval.join.regrowth import Regrowth
 
-__all__ = ["NEVER", "Advance", "Amendments", "Cohorts", "Join", "Late", "Proof"]
+__all__ = ["NEVER", "Advance", "Amendments", "Cohorts", "Join", "Labelled", "Late", "Proof", "Regrowth"]

@@ -1,4 +1,4 @@
-"""What the join hands on: closed and matured cohorts, amendments, late predictions.
+"""What the join hands on: closed and matured cohorts, first labels, amendments, late predictions.
 
 Invariant: each table ascends in logical time, rows within a cohort by (ts, id hash, kind), so the whole is a function
 of the events and of T.
@@ -94,6 +94,32 @@ class Amendments:
 
 
 @dataclass(slots=True)
+class Labelled:
+    """First labels of rows, as they came before their cohort matured, by `at`.
+
+    `at` int64[n] logical time at which row and label were both there; `start` int64[n] the cohort; `ts` int64[n] ms,
+    `kind` int32[n] the row's; `label` int8[n] 0 or 1.
+    """
+
+    at: NDArray[np.int64] = _column(np.int64)
+    start: NDArray[np.int64] = _column(np.int64)
+    ts: NDArray[np.int64] = _column(np.int64)
+    kind: NDArray[np.int32] = _column(np.int32)
+    label: NDArray[np.int8] = _column(np.int8)
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    @classmethod
+    def join(cls, parts: list[Self]) -> Self:
+        """All rows of the parts, one after the other."""
+        parts = [part for part in parts if len(part)]
+        if len(parts) < 2:
+            return parts[0] if parts else cls()
+        return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
+
+
+@dataclass(slots=True)
 class Late:
     """Predictions that came after their cohort had matured, by (at, part, order read).
 
@@ -122,14 +148,15 @@ class Late:
 class Advance:
     """All acts of one `Join.advance`.
 
-    Of acts with equal logical time, `late` come first, then `amended` (its cohorts matured before), then `closed`,
-    then `matured`.
+    Of acts with equal logical time, `late` come first, then `amended` (its cohorts matured before), then `labelled`,
+    `closed` and `matured`.
     """
 
     closed: Cohorts = field(default_factory=Cohorts)
     matured: Cohorts = field(default_factory=Cohorts)
     amended: Amendments = field(default_factory=Amendments)
     late: Late = field(default_factory=Late)
+    labelled: Labelled = field(default_factory=Labelled)
 
     @classmethod
     def join(cls, parts: list[Advance]) -> Advance:
@@ -141,4 +168,5 @@ class Advance:
             Cohorts.join([part.matured for part in parts]),
             Amendments.join([part.amended for part in parts]),
             Late.join([part.late for part in parts]),
+            Labelled.join([part.labelled for part in parts]),
         )

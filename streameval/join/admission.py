@@ -31,12 +31,14 @@ class Followers:
 
     `which`: positions of the predictions; `start`: cohort of the row before; `before`: position of that row among the
     predictions, -1 where it was retained already; `differs`: whether time, score or kind differ.
+    `outliving`: positions of predictions, followers or not, that lie in a later cohort than the row before them.
     """
 
     which: list[int] = field(default_factory=list)
     start: list[int] = field(default_factory=list)
     before: list[int] = field(default_factory=list)
     differs: list[bool] = field(default_factory=list)
+    outliving: list[int] = field(default_factory=list)
 
     def add(self, which: int, start: int, before: int, differs: bool) -> None:
         """Note one."""
@@ -98,6 +100,8 @@ def within(
             head = at
             continue
         differs = any(p[name][at] != p[name][head] for name in ("ts", "score", "kind"))
+        if start[at] > start[head]:
+            followers.outliving.append(at)
         if not doubt[head] and span.surely_retained(int(start[head]), int(p["lt"][at])):
             verdict[at] = DUPLICATE
             differing += differs

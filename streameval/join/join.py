@@ -27,11 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streameval.errors import InvariantError, StateVersionError
-from streameval.join.acts import Advance, Amendments, Cohorts, Late
+from streameval.join.acts import Advance, Amendments, Cohorts, Labelled, Late
 from streameval.join.admission import DOUBT, DUPLICATE, FOLLOWER, LATE, ROW, Followers, Span, within
 from streameval.join.blob import Load
 from streameval.join.maturity import NEVER, Open, Proof, Strays, maturities
 from streameval.join.order import distinct, order_by
+from streameval.join.outliving import Outliving
 from streameval.join.pending import Pending
 from streameval.join.recent import Recent
 from streameval.join.rows import Rows
@@ -42,6 +43,7 @@ Columns = dict[str, Column]
 I64 = NDArray[np.int64]
 
 SCHEMA = 1
+_IDENTITY = ("hash", "version", "lt", "part")
 _STRETCH = 2**18  # events done at once: large enough to vectorise, small enough to stay in memory
 _COUNTERS = (
     "taken",
@@ -169,6 +171,7 @@ class Join:
         self._open = Open.none()
         self._strays = Strays.none()
         self._done = _Done.none()
+        self._outliving = Outliving.none()
         self._matured_to = -NEVER  # start of the last cohort that matured
         self._matured_at = -NEVER  # and when
         self._closed_to = -NEVER  # cohorts starting before are closed
@@ -280,7 +283,7 @@ class Join:
         if self._idle(until):
             self._end_stretch(self._done, self._recent.run(self._outcomes.peek(until)), until)
             return Advance()
-        p, read = _sorted(self._predictions.peek(until), "hash", "version", "lt", "part")
+        p, read = _sorted(self._predictions.peek(until), *_IDENTITY)
         verdict, followers, duplicates = self._judge(p)
         outcomes = self._recent.run(self._outcomes.peek(until))
 
@@ -323,6 +326,7 @@ class Join:
         self.taken += len(verdict)
         self.duplicates += int(np.count_nonzero((verdict == DUPLICATE) | (verdict == FOLLOWER)))
         self.duplicates_differing += duplicates + sum(followers.differs)
+        self._outliving = self._outliving.noted(p, followers.outliving, verdict, self.interval)
         accepted = np.ones(len(new), bool)
         accepted[doubt] = joined
         came_after_end = doubt[accepted]
@@ -356,7 +360,9 @@ class Join:
 
         before = pairs.lt <= maturity
         everything = bool(before.all())
-        self._apply(pairs if everything else pairs.take(before), runs, None)
+        in_time = pairs if everything else pairs.take(before)
+        acts.labelled = self._first_labels(in_time, rows["lt"][accepted])
+        self._apply(in_time, runs, None)
         acts.closed = self._close(until, came_after_end)
         acts.matured = self._mature(done.take(slice(len(self._done.start), None)))
         if not everything:
@@ -411,6 +417,7 @@ class Join:
             differs |= self._rows.column("score", run, row) != p["score"][needle]
             differs |= self._rows.column("kind", run, row) != p["kind"][needle]
             verdict[needle[retained]] = DUPLICATE
+            known.outliving += needle[p["ts"][needle] // self.interval * self.interval > start].tolist()
             differing = int(np.count_nonzero(differs & retained))
             for i in np.flatnonzero(~retained & ~matured):
                 if verdict[needle[i]] == ROW:
@@ -421,6 +428,7 @@ class Join:
         followers.start += known.start
         followers.before += known.before
         followers.differs += known.differs
+        followers.outliving += known.outliving
         return verdict, followers, differing + more
 
     def _gone(self, p: Columns) -> NDArray[np.bool_]:
@@ -552,6 +560,30 @@ class Join:
             return pairs, maturity, imputed
         return pairs.take(keep), maturity[keep], imputed[keep]
 
+    def _first_labels(self, pairs: _Pairs, joined: I64) -> Labelled:
+        """The first labels among outcomes that come in time; `joined` int64[rows of this stretch] is when each came."""
+        pairs = pairs.take(pairs.label >= 0)
+        if not len(pairs):
+            return Labelled()
+        head = np.ones(len(pairs), bool)
+        head[1:] = (pairs.row[1:] != pairs.row[:-1]) | (pairs.run[1:] != pairs.run[:-1])
+        head &= self._rows.column("label", pairs.run, pairs.row) < 0
+        pairs = pairs.take(head)
+        at = pairs.lt
+        if len(joined):
+            # An outcome may come before its prediction.
+            fresh = pairs.run == len(self._rows.runs) - 1
+            at[fresh] = np.maximum(at[fresh], joined[pairs.row[fresh]])
+        order = np.argsort(at, kind="stable")
+        run, row = pairs.run[order], pairs.row[order]
+        return Labelled(
+            at[order],
+            pairs.start[order],
+            self._rows.column("ts", run, row),
+            self._rows.column("kind", run, row),
+            pairs.label[order],
+        )
+
     def _apply(self, pairs: _Pairs, runs: list[Run], imputed: NDArray[np.bool_] | None) -> Amendments:
         """Let outcomes change their rows. With `imputed` they are amendments, and what changed is returned."""
         if not len(pairs):
@@ -647,6 +679,7 @@ class Join:
         count = int(np.searchsorted(done.at, until - self.amend))
         if count:
             self._rows.floor = int(done.start[count - 1])
+            self._outliving = self._outliving.after(self._rows.floor)
             self.expired += int(done.rows[:count].sum())
         self._done = done.take(slice(count, None)) if count else done
 
@@ -658,22 +691,45 @@ class Join:
         """
         blobs: dict[str, Column] = {}
         meta: dict[str, Any] = {
+            **self._facts(),
+            "predictions": self._predictions.export("predictions", known, blobs),
+            "outcomes": self._outcomes.export("outcomes", known, blobs),
+            "rows": self._rows.export(known, blobs),
+            "recent": self._recent.export(known, blobs),
+        }
+        return meta, blobs
+
+    def core(self) -> dict[str, Any]:
+        """State as `export` gives it, but without any event: what `Regrowth` needs besides the logs."""
+        return {
+            **self._facts(),
+            "predictions": {"uid": 0, "chunks": []},
+            "outcomes": {"uid": 0, "chunks": []},
+            "rows": {"uid": 0, "floor": self._rows.floor, "runs": []},
+            "recent": {"uid": 0, "now": self._recent.now, "orphans": self.orphans, "runs": []},
+        }
+
+    def _facts(self) -> dict[str, Any]:
+        """What is known of the cohorts, and the counters."""
+        return {
             "schema": SCHEMA,
             "settings": self._settings(),
             "now": self.now,
             "first_label": self.first_label,
             "stalled_since": self.stalled_since,
             "counters": {name: getattr(self, name) for name in _COUNTERS},
-            "predictions": self._predictions.export("predictions", known, blobs),
-            "outcomes": self._outcomes.export("outcomes", known, blobs),
-            "rows": self._rows.export(known, blobs),
-            "recent": self._recent.export(known, blobs),
             "open": _fields(self._open),
             "strays": _fields(self._strays),
             "done": _fields(self._done),
+            "outliving": _fields(self._outliving),
             "matured": [self._matured_to, self._matured_at, self._closed_to],
         }
-        return meta, blobs
+
+    @property
+    def reaches_back(self) -> tuple[int, int]:
+        """Logical times before which no prediction, and no outcome, is held: all earlier ones have had their effect."""
+        oldest = min([self.now, *(int(table.start[0]) for table in (self._open, self._done) if len(table.start))])
+        return oldest, oldest - self.early
 
     @staticmethod
     def blobs_of(meta: dict[str, Any]) -> list[str]:
@@ -715,6 +771,8 @@ class Join:
         join._open = Open(**meta["open"])
         join._strays = Strays(**meta["strays"])
         join._done = _Done(**meta["done"])
+        # A state of an earlier release has none: its rows were read before such predictions were noted.
+        join._outliving = Outliving(**meta["outliving"]) if "outliving" in meta else Outliving.none()
         join._matured_to, join._matured_at, join._closed_to = meta["matured"]
         return join
 
@@ -739,6 +797,11 @@ def _sorted(columns: Columns, *keys: str) -> tuple[Columns, I64]:
     """Columns by the keys, then as read; and where each row stood."""
     order = order_by(*(columns[key] for key in keys))
     return {name: column[order] for name, column in columns.items()}, order
+
+
+def by_identity(predictions: Columns) -> Columns:
+    """The columns of predictions by identity, those of one identity in log order."""
+    return _sorted(predictions, *_IDENTITY)[0]
 
 
 def _codes(values: NDArray[np.float64]) -> NDArray[np.int8]:

@@ -49,6 +49,11 @@ class Recent:
         old = run.fixed["lt"].astype(np.int64) < self.now - self.early - run.base["lt"]
         return int(np.count_nonzero(old & ~run.live["matched"]))
 
+    def count_from(self, orphans: int) -> None:
+        """Take the number of orphans for known: what is held now was read anew."""
+        self._orphans = 0
+        self._orphans = orphans - self.orphans
+
     def run(self, columns: dict[str, Column]) -> Run:
         """A run of the outcomes given in the order read (`hash`, `lt`, `ts`, `part`, `label`, `value0`...)."""
         order = order_by(columns["hash"], columns["lt"], columns["part"])

@@ -50,7 +50,7 @@ class Oracle:
         self.rows: list[Row] = []
         self.maturity: dict[int, int] = {}
         self.gave_up: dict[int, bool] = {}
-        self.closed, self.matured, self.amendments, self.late_ones = [], [], [], []
+        self.closed, self.matured, self.amendments, self.late_ones, self.labelled = [], [], [], [], []
         self.seen: list[Outcome] = []
         self.taken = self.duplicates = self.duplicates_differing = self.matched = self.orphans = 0
         self.amended = self.repeated = self.late = self.unlabelled = self.expired = 0
@@ -133,6 +133,8 @@ class Oracle:
                 continue
             if name == "label":
                 self.first_label = o.lt if self.first_label is None else min(self.first_label, o.lt)
+                if row.first_label is None and row.start not in self.maturity:
+                    self.labelled.append((max(o.lt, row.p.lt), row.start, row.p.ts, row.p.kind, int(value)))
                 row.first_label = o.lt if row.first_label is None else row.first_label
             if name not in row.fields or (o.ts, value) > row.fields[name]:
                 row.fields[name] = (o.ts, value)

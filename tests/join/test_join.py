@@ -97,7 +97,13 @@ def plain(acts: Advance, kpis):
         tuple(int(v) for v in row)
         for row in zip(acts.late.at, acts.late.part, acts.late.ts, acts.late.kind, strict=True)
     ]
-    return cohorts(acts.closed, False), cohorts(acts.matured, True), amended, late
+    return cohorts(acts.closed, False), cohorts(acts.matured, True), amended, late, labelled_rows(acts)
+
+
+def labelled_rows(acts):
+    found = acts.labelled
+    columns = (found.at, found.start, found.ts, found.kind, found.label)
+    return sorted(tuple(int(v) for v in row) for row in zip(*columns, strict=True))
 
 
 def logs(draw_events, lateness):
@@ -223,10 +229,12 @@ def small(monkeypatch):
 def test_any_reading_gives_what_the_description_says(world, until, data):
     oracle = expected(world, until)
     join, acts = read(world, until, data.draw)
-    closed, matured, amended, late = plain(acts, world[0]["kpis"])
+    closed, matured, amended, late, labelled = plain(acts, world[0]["kpis"])
     assert late == sorted(oracle.late_ones, key=lambda row: row[:2])
     assert closed == oracle.closed
     assert matured == oracle.matured
+    assert labelled == sorted(oracle.labelled)
+    assert (np.diff(acts.labelled.at) >= 0).all()
     assert sorted(amended, key=repr) == sorted(oracle.amendments, key=repr)
     assert [row[0] for row in amended] == sorted(row[0] for row in amended)
     assert {name: getattr(join, name) for name in COUNTERS} == {name: getattr(oracle, name) for name in COUNTERS}
