@@ -12,7 +12,8 @@ from streameval.serve import words
 from streameval.serve.report import render
 from streameval.serve.series import Key
 from streameval.serve.snapshot import Snapshot
-from streameval.serve.terminal import table
+from streameval.serve.terminal import table, truth_table
+from streameval.serve.truth import Truth
 from streameval.transport import durable
 
 if TYPE_CHECKING:
@@ -57,22 +58,25 @@ def counted(summary: Summary) -> str:
     )
 
 
-def write_report(snapshot: Snapshot, path: Path, title: str) -> None:
-    """Write the page, whole or not at all.
+def write_report(snapshot: Snapshot, path: Path, title: str, truth: Truth | None = None) -> None:
+    """Write the page, whole or not at all; with ``truth``, what truly happened stands in it.
 
     Raises:
         StorageError: the disk refuses it.
     """
-    page = render(snapshot, title=title).encode()
+    page = render(snapshot, title=title, truth=truth).encode()
     with durable.storage(path):
         durable.make_directory(path.parent)
         durable.write(path, [page])
 
 
-def say(snapshot: Snapshot, *lines: str) -> None:
-    """The table of what happened on stdout, a sentence for each model, and these lines."""
+def say(snapshot: Snapshot, *lines: str, truth: Truth | None = None) -> None:
+    """The table of what happened on stdout, that of what truly did, a sentence for each model, and these lines."""
     console = for_people()
     console.print(table(snapshot))
+    if truth is not None:
+        console.print()
+        console.print(truth_table(truth, snapshot.get(Key(truth.model, "0"))))
     console.print()
     for model, version in snapshot.models:
         console.print(snapshot.sentence(Key(model, version)), markup=False, soft_wrap=True)

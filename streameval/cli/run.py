@@ -13,6 +13,7 @@ import typer
 
 from streameval.cli.options import ConfigFile, Level, LogLevel
 from streameval.cli.progress import Meter
+from streameval.cli.serving import serving
 from streameval.config import load
 from streameval.errors import UsageError
 from streameval.logs import log_record
@@ -26,6 +27,7 @@ EXAMPLES = (
     "streameval run -c c.yaml 2>&1 | jq 'select(.event == \"drift\")'",
     "streameval run -c c.yaml --until-end",
     "streameval run -c c.yaml --shard 0/3",
+    "streameval run -c c.yaml --port 8765    (the status page: http://127.0.0.1:8765)",
 )
 
 
@@ -47,6 +49,22 @@ def run(
             metavar="K/N", help="Take the models that are shard K's of N workers (from 0); all N are started alike."
         ),
     ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            min=0,
+            max=65_535,
+            help="Serve the status page, probes and metrics; 0 takes a free port. Default: [bold]serve.port[/bold].",
+        ),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST",
+            help="Address to listen on: 0.0.0.0 for all of the machine's. Default: [bold]serve.host[/bold], 127.0.0.1.",
+        ),
+    ] = None,
     log_level: LogLevel = Level.info,
 ) -> None:
     """Read events, keep metrics, watch for drift, publish thresholds: until it is stopped.
@@ -61,7 +79,7 @@ def run(
     with Meter("reading", level=log_level.value, shown=until_end) as meter:
         part = _shard(shard)
         daemon = Daemon(checked, progress=meter if until_end else None, on_records=_log, shard=part)
-        with stopped_by_signals(daemon):
+        with stopped_by_signals(daemon), serving(daemon, host, port):
             summary = daemon.run(until_end=until_end, fresh=fresh)
         structlog.get_logger().info(
             "ended",

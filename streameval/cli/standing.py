@@ -18,8 +18,7 @@ from streameval.cli.stored import newest
 from streameval.config import Config
 from streameval.records import rfc3339
 from streameval.serve import words
-from streameval.serve.series import Series
-from streameval.serve.snapshot import Snapshot
+from streameval.serve.standing import model_standing
 from streameval.transport.opening import open_transport
 from streameval.transport.protocol import Record
 
@@ -32,7 +31,7 @@ def standing(config: Config | None, records: Iterable[Record]) -> dict[str, Any]
     """Plain values: ``models`` (a line for each key), and with a configuration ``worker``, ``commit`` and ``state``."""
     snapshot = picture(iter(records))
     told: dict[str, Any] = {
-        "models": [_key(snapshot, series) for series in snapshot.series],
+        "models": [model_standing(snapshot, series) for series in snapshot.series],
         "records": dict(sorted(snapshot.records.items())),
         "rejected": {reason: entry.count for reason, entry in sorted(snapshot.rejected.items())},
     }
@@ -58,20 +57,6 @@ def _state(config: Config) -> dict[str, Any] | None:
         with contextlib.suppress(FileNotFoundError):  # the worker has replaced it meanwhile
             return {"checkpoint": kept.n, "bytes": kept.size, "waiting": kept.waiting()}
     return None
-
-
-def _key(snapshot: Snapshot, series: Series) -> dict[str, Any]:
-    last = series.history.last
-    return {
-        "model": series.key.model,
-        "version": series.key.version,
-        "segment": series.key.segment,
-        "state": snapshot.state(series.key),
-        "phase": None if last is None else last.phase,
-        "threshold": series.threshold,
-        "events": None if last is None else last.window.events,
-        "sentence": snapshot.sentence(series.key),
-    }
 
 
 def print_standing(told: dict[str, Any]) -> None:

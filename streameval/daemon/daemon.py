@@ -20,18 +20,29 @@ import structlog
 
 from streameval import records
 from streameval.config import Config
+from streameval.config.transport import Kafka
 from streameval.daemon.observing import Observer
 from streameval.daemon.progress import Health, OnProgress, Progress, Summary, Tally, stream_time
 from streameval.daemon.reading import BATCH, Reading
+from streameval.daemon.rebuild import regrow
 from streameval.daemon.reports import with_reports
 from streameval.engine import Engine
 from streameval.engine.clock import BEGINNING, Key
 from streameval.engine.publisher import Published
 from streameval.engine.shard import Shard
-from streameval.errors import CommitError, ConnectionFailedError, StateMismatchError, StorageError, TransportError
+from streameval.errors import (
+    CommitError,
+    ConnectionFailedError,
+    InvariantError,
+    LoginRefusedError,
+    StateMismatchError,
+    StorageError,
+    TransportError,
+)
 from streameval.serve.vitals import Commits, Vitals
 from streameval.transport.checkpoint import Checkpoints
 from streameval.transport.commit import Committed, Committer, Start
+from streameval.transport.core import Core
 from streameval.transport.opening import open_transport, output_topics
 from streameval.transport.protocol import Outbox, Record, Transport
 
@@ -133,7 +144,7 @@ class _Run:
         self.marks: dict[tuple[str, str], Record] = {}
         self.read_to: dict[Key, int] = {}
         self.active: dict[Key, float] = {}
-        self.began = self.looked = self.heeded = self.committed = time.monotonic()
+        self.began = self.looked = self.heeded = self.committed = self.cored = time.monotonic()
         self.total: int | None = None
         self.paused = False
         self.stalled: set[str] = set()
@@ -146,13 +157,19 @@ class _Run:
     def run(self) -> Summary:
         topics = [*self.config.topics.predictions, *self.config.topics.outcomes]
         self.health.doing = "finding the last commit"
-        start = self.committer.start(topics, fresh=self.fresh)
+        start = self._start(topics)
+        if start is None:
+            log.info("stopped", commits=0, records=0)
+            return self.tally.summary(Engine(self.config), time.monotonic() - self.began, stopped=True)
         for message in start.messages:
             log.warning("state_damaged", message=message)
         self.engine = Engine(self.config, start.lineage, self.daemon.shard, self.daemon.elsewhere)
         self.health.doing = "restoring the state"
-        self._restore(start)
-        self.reading = Reading(self.transport, self.engine, self.transport.clock_marks(), self.config.worker)
+        marks = self.transport.clock_marks()
+        if not self._restore(start, marks):
+            log.info("stopped", commits=0, records=0)
+            return self.tally.summary(self.engine, time.monotonic() - self.began, stopped=True)
+        self.reading = Reading(self.transport, self.engine, marks, self.config.worker)
         self._assign(start)
         self.observer = Observer(self.engine, self.reading, self.tally, self.health, self.commits)
         log.info(
@@ -166,7 +183,7 @@ class _Run:
         self.health.doing = "reading"
         self._loop()
         self.health.doing = "stopping"
-        self._commit()
+        self._commit(last=True)
         self._look_at_itself(time.monotonic())
         stopped = self.daemon.stopping
         summary = self.tally.summary(self.engine, time.monotonic() - self.began, stopped=stopped)
@@ -174,21 +191,66 @@ class _Run:
         log.info("stopped" if stopped else "end_of_logs", commits=summary.commits, records=published)
         return summary
 
-    def _restore(self, start: Start) -> None:
+    def _start(self, topics: list[str]) -> Start | None:
+        """Find out from where to go on, waiting for a cluster that is away; None where it was asked to stop."""
+        chosen = self.config.transport
+        gives_up = time.monotonic() + (chosen.patience / 1000 if isinstance(chosen, Kafka) else 0.0)
+        while True:
+            try:
+                return self.committer.start(topics, fresh=self.fresh)
+            except LoginRefusedError:
+                raise
+            except ConnectionFailedError as error:
+                left = gives_up - time.monotonic()
+                if left <= 0:
+                    raise
+                self.health.doing = "waiting for the cluster"
+                log.warning("cluster_away", error=str(error), gives_up_in_seconds=round(left))
+            for _ in range(round(RETRY / WAIT)):
+                time.sleep(WAIT)
+                if not self._goes_on():
+                    return None
+
+    def _restore(self, start: Start, marks: list[bytes]) -> bool:
+        """Bring the engine where it goes on; False where it was asked to stop meanwhile."""
         if start.checkpoint is not None:
             blobs = start.checkpoint.blobs
             self._collect(self.engine.restore(start.checkpoint.state, lambda name: blobs[name]))
             self.known, self.positions = set(blobs), start.checkpoint.positions
-            for change in self.engine.changed:
-                log.info("configuration_changed", change=change)
+        elif start.core is not None:
+            return self._rebuild(start.core, marks)
         elif start.mode == "fresh":
             self.engine.publisher.sequences = {key: last + 1 for key, last in start.sequences.items()}
             topics = [self.config.topics.thresholds, self.config.topics.calibration]
             latest = {(r.topic, r.key): r.value for r in self.transport.published(topics)}
             self.engine.take_up(value for value in latest.values() if value is not None)
+        self._tell_changes()
+        return True
+
+    def _tell_changes(self) -> None:
+        for change in self.engine.changed:
+            log.info("configuration_changed", change=change)
+
+    def _rebuild(self, core: Core, marks: list[bytes]) -> bool:
+        began = time.monotonic()
+        self.health.doing = "rebuilding the state"
+        log.warning("state_lost", state=str(self.config.state), core=core.n, cure="none needed: it is made anew")
+        state = core.plain()
+        self._collect(self.engine.restore(state, _no_blob))
+        self._tell_changes()
+        if not regrow(self.engine, core, state, self.transport, marks, self._goes_on):
+            return False
+        log.info("state_rebuilt", waiting=self.engine.waiting, seconds=round(time.monotonic() - began, 3))
+        return True
+
+    def _goes_on(self) -> bool:
+        self.health.turned = time.monotonic()
+        return not self.daemon.stopping
 
     def _assign(self, start: Start) -> None:
-        at = {} if start.checkpoint is None else start.checkpoint.positions
+        at = {} if start.core is None else start.core.places()
+        if start.checkpoint is not None:
+            at = start.checkpoint.positions
         if start.mode == "fresh" and start.record is not None:
             # What the earlier lineage has read is not counted again.
             read = start.record.positions
@@ -198,9 +260,10 @@ class _Run:
         ends: dict[Key, int] = {}
         for place in sorted({*self._found(), *(place for place in at if place in self.engine.clocks.partitions)}):
             begin, end = self.transport.bounds(*place)
-            if place not in at and start.mode == "rebuild" and begin > 0:
+            if place not in at and start.mode == "rebuild" and start.core is None and begin > 0:
                 raise StateMismatchError(
-                    f"the state is lost, and {place[0]}/{place[1]} no longer begins at its beginning but at {begin}",
+                    f"the state is lost before a core of it was published, and {place[0]}/{place[1]} no longer begins "
+                    f"at its beginning but at {begin}",
                     where=str(self.config.state),
                     cure="restore a copy of the state directory, or start with --fresh",
                 )
@@ -407,7 +470,7 @@ class _Run:
             return True
         return now - self.committed >= bounds.every / 1000
 
-    def _commit(self) -> None:
+    def _commit(self, *, last: bool = False) -> None:
         positions = {place: self.transport.position(place) for place in self.engine.clocks.partitions}
         began = self.committed = time.monotonic()
         if not self.outbox and not self.marks and positions == self.positions:
@@ -417,6 +480,9 @@ class _Run:
         outbox, self.outbox, self.marks = self.outbox, Outbox(), {}
         T = stream_time(self.engine)
         commit = partial(self.committer.commit, state=state, blobs=blobs, outbox=outbox, T=T, positions=positions)
+        if self._core_is_due(began, last=last):
+            self.cored = began
+            commit = partial(commit, core=self.engine.core(positions))
         doing, self.health.doing = self.health.doing, "committing"
         done = self._persistently(commit)
         self.health.doing = doing
@@ -426,8 +492,14 @@ class _Run:
         self.tally.add(done.outbox.records)
         self.health.committed = self.committed = time.monotonic()
         self.commits.took(self.committed - began)
+        if done.core is not None:
+            log.info("core_published", commit=done.record.n, bytes=done.core)
         if self.daemon.on_records is not None and done.outbox:
             self.daemon.on_records(done.outbox.records)
+
+    def _core_is_due(self, now: float, *, last: bool) -> bool:
+        """Whether this commit also publishes the state without its rows; the last one does, who knows what is next."""
+        return not self.committer.catches_up and (last or now - self.cored >= self.config.commit.state_every / 1000)
 
     def _persistently(self, commit: Callable[[], Committed]) -> Committed:
         """A commit that is not visible is tried again for as long as it takes; the outputs wait."""
@@ -449,3 +521,7 @@ class _Run:
                 raise failed
             time.sleep(RETRY)
             self.health.turned = time.monotonic()
+
+
+def _no_blob(name: str) -> bytes:
+    raise InvariantError("a core has no blobs", where=f"blob {name}", cure="report it")

@@ -43,6 +43,8 @@ class Summary:
     wall_seconds: float
     commits: int
     stopped: bool
+    stalled: dict[str, int] = field(default_factory=dict)
+    """Models without labels, and since when (epoch ms)."""
 
 
 @dataclass(slots=True)
@@ -90,6 +92,7 @@ class Tally:
             wall_seconds,
             self.commits,
             stopped,
+            {name: fold.join.stalled_since for name, fold in engine.models.items() if fold.join.stalled_since},
         )
 
 

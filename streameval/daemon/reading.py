@@ -11,13 +11,12 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import accumulate, pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from streameval import records
-from streameval.engine import Engine
-from streameval.engine.clock import Key
+from streameval.engine.clock import Clocks, Key, Mark
 from streameval.engine.publisher import Published
 from streameval.events.columns import Batch
 from streameval.transport.protocol import Transport
@@ -26,6 +25,23 @@ __all__ = ["BATCH", "Reading"]
 
 BATCH = 8192
 """Events read from one partition at once."""
+
+
+class Reader(Protocol):
+    """What is read for: an engine, or one that grows its rows anew."""
+
+    @property
+    def clocks(self) -> Clocks:
+        """The clocks of the partitions that are read."""
+        ...
+
+    def receive(self, batch: Batch) -> list[Published]:
+        """Take a batch of one partition in."""
+        ...
+
+    def mark(self, mark: Mark) -> Published:
+        """The record of an act of the wall clock."""
+        ...
 
 
 class _Marks(NamedTuple):
@@ -51,7 +67,7 @@ class Reading:
     """
 
     def __init__(
-        self, transport: Transport, engine: Engine, marks: Iterable[bytes] = (), worker: str | None = None
+        self, transport: Transport, engine: Reader, marks: Iterable[bytes] = (), worker: str | None = None
     ) -> None:
         self.transport = transport
         self.engine = engine

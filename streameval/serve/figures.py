@@ -92,11 +92,12 @@ def drawing(series: Series, limit: int = POINTS) -> Drawing:
     panels += [_metric(frame, points, name) for name in head[1:]]
     panels += [_prevalence(frame, points)]
     panels += [_metric(frame, points, name) for name in names if name == "calibration_error"]
-    panels += [_reliability(series), _calibration(series)]
+    panels += [_reliability(series), _calibration(series), _delays(frame, points)]
     panels += [_alignment(known) for known in series.comparisons.values()]
     panels += [_metric(frame, points, name) for name in names if name not in (*HEAD, "calibration_error")]
     figures += [panel for panel in panels if panel is not None]
-    return Drawing(figures, {"at": [p.window.end for p in points], "from": [p.window.start for p in points]})
+    columns = {"at": [p.window.end for p in points], "from": [p.window.start for p in points]}
+    return Drawing(figures, columns | {"said": [p.at for p in points]})
 
 
 def thinned(points: Sequence[Measured], limit: int) -> list[Measured]:
@@ -123,6 +124,8 @@ class _Frame(NamedTuple):
 
 def _span(points: list[Measured], events: list[Happening]) -> tuple[int, int] | None:
     times = [p.window.start for p in points] + [p.window.end for p in points] + [e.at for e in events]
+    # What is said without labels is said of later predictions than those of the window.
+    times += [p.at for p in points if p.fused is not None or p.label_free is not None or p.estimated]
     return (min(times), max(times)) if times else None
 
 
@@ -161,8 +164,14 @@ def _metric(frame: _Frame, points: list[Measured], name: str) -> Figure:
     title = words.metric(name)
     if name in words.METRICS:
         title += f" – {words.METRICS[name][1]} is better"
-    data = _band(points, estimates, html.escape(words.metric(name)), "$first", tint="$first-tint")
-    return Figure(f"metric {name}", title, _told(points, estimates), _marked(data, frame), _layout(frame))
+    ahead = [p.estimated.get(name) for p in points]
+    known = html.escape(words.metric(name)) if not any(ahead) else "from matured labels"
+    data = _band(points, estimates, known, "$first", tint="$first-tint")
+    told = _told(points, estimates)
+    if any(ahead):
+        data += _band(points, ahead, "expected before labels", "$second", tint="$second-tint", dash="dot", x="@said")
+        told += f" Expected of predictions that still wait for labels: {_told(points, ahead, latest=True)}"
+    return Figure(f"metric {name}", title, told, _marked(data, frame), _layout(frame, legend=any(ahead)))
 
 
 def _threshold(frame: _Frame, series: Series, points: list[Measured]) -> Figure | None:
@@ -194,15 +203,19 @@ def _threshold(frame: _Frame, series: Series, points: list[Measured]) -> Figure 
 
 def _prevalence(frame: _Frame, points: list[Measured]) -> Figure | None:
     labelled, free = [p.labelled for p in points], [p.label_free for p in points]
-    if not any(labelled) and not any(free):
+    fused = [p.fused for p in points]
+    if not any(labelled) and not any(free) and not any(fused):
         return None
     data, told = [], []
     if any(labelled):
         data += _band(points, labelled, "from matured labels", "$first", tint="$first-tint")
         told.append(f"From matured labels {_told(points, labelled, share=True)}")
     if any(free):
-        data += _band(points, free, "estimated without labels", "$second", tint="$second-tint", dash="dot")
+        data += _band(points, free, "without labels", "$second", tint="$second-tint", dash="dot", x="@said")
         told.append(f"Without labels {_told(points, free, share=True)}")
+    if any(fused):
+        data += _band(points, fused, "now, from both", "$third", tint="$third-tint", dash="dash", x="@said")
+        told.append(f"Now, from both {_told(points, fused, share=True, latest=True)}")
     layout = _layout(frame, legend=True)
     layout["yaxis"]["tickformat"] = ".3~p"
     return Figure("prevalence", "Prevalence: share of positives", " ".join(told), _marked(data, frame), layout)
@@ -244,6 +257,48 @@ def _reliability(series: Series) -> Figure | None:
     summary = " ".join(f"{name.capitalize()}: {_gap(point.reliability)}" for point, name, *_ in reversed(windows))
     layout = _square(limit, "score", "observed share of positives")
     return Figure("reliability", "Reliability: does a score mean what it says?", summary, data, layout, timed=False)
+
+
+_UNITS = ((86_400_000, "days"), (3_600_000, "hours"), (60_000, "minutes"), (1000, "seconds"))
+
+
+def _delays(frame: _Frame, points: list[Measured]) -> Figure | None:
+    """How long labels take: a pipeline that slows down reads as a fall in prevalence to whoever does not look here."""
+    halves = [None if p.labels is None else p.labels.p50 for p in points]
+    tenths = [None if p.labels is None else p.labels.p90 for p in points]
+    known = [delay for delay in tenths if delay is not None]
+    if not known:
+        return None
+    size, unit = next((u for u in _UNITS if max(known) >= 2 * u[0]), _UNITS[-1])
+    data = [
+        {
+            "type": "scatter",
+            "mode": "lines" if len(points) > 1 else "markers",
+            "name": name,
+            "x": "@at",
+            "y": [None if delay is None else _short(delay / size) for delay in delays],
+            "hovertemplate": f"%{{y}} {unit}<extra></extra>",
+            "line": {"color": colour, "width": 2, "dash": dash},
+            "marker": {"color": colour, "size": 8},
+        }
+        for name, delays, colour, dash in (
+            ("nine of ten", tenths, "$first", "solid"),
+            ("half", halves, "$second", "dot"),
+        )
+    ]
+    last = next(p.labels for p in reversed(points) if p.labels is not None)
+    told = [f"Half came within {_delay(last.p50)}, nine of ten within {_delay(last.p90)}"]
+    if last.labelled is not None:
+        told.append(f"{words.percent(last.labelled)} of predictions had an outcome by maturity")
+    if last.late_positives is not None:
+        told.append(f"{words.percent(last.late_positives)} of positives came later")
+    layout = _layout(frame, legend=True, zero=True)
+    layout["yaxis"]["title"] = {"text": unit, "font": {"color": "$muted"}}
+    return Figure("delays", "How long labels take", f"{'; '.join(told)}.", _marked(data, frame), layout)
+
+
+def _delay(ms: int | None) -> str:
+    return "–" if ms is None else words.seconds(ms / 1000)
 
 
 def _alignment(known: Comparison) -> Figure | None:
@@ -299,7 +354,14 @@ def _better(champion: Map) -> str:
 
 
 def _band(
-    points: list[Measured], estimates: list[Estimate | None], name: str, colour: str, *, tint: str, dash: str = "solid"
+    points: list[Measured],
+    estimates: list[Estimate | None],
+    name: str,
+    colour: str,
+    *,
+    tint: str,
+    dash: str = "solid",
+    x: str = "@at",
 ) -> list[dict[str, Any]]:
     """A line with its interval as a band: lower edge, upper edge filled down to it, line."""
     hover = [
@@ -309,7 +371,7 @@ def _band(
     edge: dict[str, Any] = {
         "type": "scatter",
         "mode": "lines",
-        "x": "@at",
+        "x": x,
         "line": {"width": 0},
         "hoverinfo": "skip",
         "showlegend": False,
@@ -320,7 +382,7 @@ def _band(
         "mode": "lines" if len(points) > 1 else "markers",
         "name": name,
         "legendgroup": name,
-        "x": "@at",
+        "x": x,
         "y": [None if e is None else _short(e.value) for e in estimates],
         "text": hover,
         "hovertemplate": "%{text}<extra></extra>",
@@ -465,8 +527,10 @@ def _gap(bins: tuple[Bin, ...]) -> str:
     )
 
 
-def _told(points: list[Measured], estimates: list[Estimate | None], *, share: bool = False) -> str:
-    """What a line shows: its last value with interval, its first, and its extremes with their days."""
+def _told(
+    points: list[Measured], estimates: list[Estimate | None], *, share: bool = False, latest: bool = False
+) -> str:
+    """What a line shows: its last value with interval and, unless `latest`, its first and its extremes."""
     write: Callable[[float | None], str] = words.percent if share else words.number
     known = [(p, e) for p, e in zip(points, estimates, strict=True) if e is not None]
     if not known:
@@ -475,6 +539,8 @@ def _told(points: list[Measured], estimates: list[Estimate | None], *, share: bo
     text = write(last.value)
     if last.low is not None and last.high is not None:
         text += f" ({write(last.low)} to {write(last.high)})"
+    if latest:
+        return f"{text}."
     text += " in the last window"
     if len(known) > 1:
         low, high = min(known, key=lambda k: k[1].value), max(known, key=lambda k: k[1].value)

@@ -59,14 +59,34 @@ class Bin(msgspec.Struct, frozen=True):
     events: float
 
 
+class Labels(msgspec.Struct, frozen=True):
+    """How the labels of matured predictions came: delays (ms) of half and of nine in ten, and shares."""
+
+    p50: int | None = None
+    p90: int | None = None
+    labelled: float | None = None
+    late_positives: float | None = None
+    waiting: int | None = None
+
+
 class Measured(msgspec.Struct, frozen=True):
-    """One metrics record."""
+    """One metrics record; `fused` and `estimated` speak of its own time, all else of its window.
+
+    `silent` says in a word why there are no `estimated` metrics; `gap` is by how much a metric lies above the reference
+    report's.
+    """
 
     at: int
     window: Window
     metrics: dict[str, Estimate]
     labelled: Estimate | None = None
     label_free: Estimate | None = None
+    fused: Estimate | None = None
+    provisional: Estimate | None = None
+    estimated: dict[str, Estimate] = {}
+    silent: str | None = None
+    gap: dict[str, Estimate] = {}
+    labels: Labels | None = None
     threshold: float | None = None
     phase: str | None = None
     confusion: dict[str, float] = {}
@@ -98,6 +118,7 @@ class Alarm(msgspec.Struct, frozen=True):
     tests: dict[str, Any] = {}
     before: Estimate | None = None
     after: Estimate | None = None
+    alarm_at: int | None = None
 
     @property
     def confirmed(self) -> bool:
@@ -234,8 +255,7 @@ class Series(msgspec.Struct):
     def alarmed(self, alarm: Alarm) -> None:
         """Take a drift record; a later record about the same change (its diagnosis) takes the earlier one's place."""
         for place, earlier in enumerate(self.alarms):
-            same = (earlier.tier, earlier.monitor, earlier.direction, earlier.change_at)
-            if alarm.change_at is not None and same == (alarm.tier, alarm.monitor, alarm.direction, alarm.change_at):
+            if _of_one_change(earlier, alarm):
                 self.alarms[place] = msgspec.structs.replace(alarm, at=earlier.at)
                 return
         self._keep("drift", self.alarms, alarm)
@@ -274,3 +294,11 @@ class Series(msgspec.Struct):
         if len(past) > KEPT:
             del past[0]
             self.dropped[name] = self.dropped.get(name, 0) + 1
+
+
+def _of_one_change(earlier: Alarm, alarm: Alarm) -> bool:
+    if (earlier.tier, earlier.monitor, earlier.direction) != (alarm.tier, alarm.monitor, alarm.direction):
+        return False
+    if alarm.alarm_at is not None:
+        return alarm.alarm_at in (earlier.alarm_at, earlier.at)
+    return alarm.change_at is not None and alarm.change_at == earlier.change_at

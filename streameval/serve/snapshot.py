@@ -17,7 +17,20 @@ import msgspec
 
 from streameval.records import epoch_ms
 from streameval.serve.sentence import State, sentence, state
-from streameval.serve.series import Alarm, Bin, Comparison, Estimate, Key, Map, Measured, Move, Request, Series, Window
+from streameval.serve.series import (
+    Alarm,
+    Bin,
+    Comparison,
+    Estimate,
+    Key,
+    Labels,
+    Map,
+    Measured,
+    Move,
+    Request,
+    Series,
+    Window,
+)
 
 SOURCES = 20
 """Workers named at most."""
@@ -172,7 +185,8 @@ class Snapshot(msgspec.Struct):
         prevalence = data.get("prevalence") or {}
         window = data["window"]
         start, end = milliseconds(window["from"]), milliseconds(window["to"])
-        metrics = {str(name): number for name, raw in data["metrics"].items() if (number := _estimate(raw))}
+        metrics = _estimates(data["metrics"])
+        estimated = data.get("estimated") or {}
         series = self._series(data, at)
         series.measured(
             Measured(
@@ -181,6 +195,12 @@ class Snapshot(msgspec.Struct):
                 metrics=metrics,
                 labelled=_estimate(prevalence.get("labelled")),
                 label_free=_estimate(prevalence.get("label_free")),
+                fused=_estimate(prevalence.get("fused")),
+                provisional=_estimate((data.get("provisional") or {}).get("prevalence")),
+                estimated=_estimates(estimated.get("metrics")),
+                silent=estimated.get("silent"),
+                gap=_estimates(data.get("gap")),
+                labels=_labels(data.get("labels")),
                 threshold=_number(data.get("threshold")),
                 phase=data.get("phase"),
                 confusion=dict(data.get("confusion") or {}),
@@ -219,6 +239,7 @@ class Snapshot(msgspec.Struct):
                 tests=dict(diagnosis.get("tests") or {}),
                 before=_estimate(data.get("before")),
                 after=_estimate(data.get("after")),
+                alarm_at=milliseconds(data.get("alarm_at")),
             )
         )
 
@@ -309,6 +330,19 @@ def _estimate(raw: object) -> Estimate | None:
         return None if value is None else Estimate(value)
     value = _number(raw.get("value"))
     return None if value is None else Estimate(value, _number(raw.get("low")), _number(raw.get("high")))
+
+
+def _estimates(raw: object) -> dict[str, Estimate]:
+    pairs = raw.items() if isinstance(raw, Mapping) else ()
+    return {str(name): estimate for name, value in pairs if (estimate := _estimate(value))}
+
+
+def _labels(raw: object) -> Labels | None:
+    if not isinstance(raw, Mapping):
+        return None
+    names = {"p50": "delay_p50", "p90": "delay_p90", "labelled": "share_labelled"}
+    names |= {"late_positives": "share_late_positives", "waiting": "waiting"}
+    return Labels(**{ours: raw.get(theirs) for ours, theirs in names.items()})
 
 
 def _said(diagnosis: str | None) -> str | None:

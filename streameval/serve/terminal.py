@@ -7,7 +7,9 @@ from rich.text import Text
 
 from streameval.serve import words
 from streameval.serve.happenings import LABELS, Kind, happenings
+from streameval.serve.series import Series
 from streameval.serve.snapshot import Snapshot
+from streameval.serve.truth import Truth, beside
 
 _STYLES: dict[Kind, str] = {
     "confirmed": "bold red",
@@ -17,6 +19,7 @@ _STYLES: dict[Kind, str] = {
     "retrain": "bold yellow",
     "learnt": "green",
 }
+_VERDICTS = {"right": "green", "missed": "bold red", "in vain": "bold red", "undecided": "yellow"}
 
 
 def table(snapshot: Snapshot, rows: int = 40) -> Table:
@@ -53,4 +56,16 @@ def table(snapshot: Snapshot, rows: int = 40) -> Table:
         )
     if len(shown) < len(found):
         result.caption = f"{len(found) - len(shown)} more in the report"
+    return result
+
+
+def truth_table(truth: Truth, series: Series | None) -> Table:
+    """What truly happened in a story, beside what was said and done about it."""
+    result = Table(title="What truly happened", title_justify="left", expand=False)
+    result.add_column("From", no_wrap=True)
+    result.add_column("Truth")
+    result.add_column("Said and done")
+    result.add_column("Verdict", no_wrap=True)
+    for when, true, said, verdict in beside(truth, series):
+        result.add_row(Text(when), Text(true), Text(said), Text(verdict, style=_VERDICTS[verdict]))
     return result

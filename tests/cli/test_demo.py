@@ -33,3 +33,32 @@ def test_a_folder_that_holds_other_peoples_files_is_left_alone(call, tmp_path, n
 def test_the_folder_may_not_be_a_file(call, tmp_path):
     (tmp_path / "f").write_text("")
     assert call("demo", "--out", tmp_path / "f").exit_code == 2
+
+
+def test_a_story_is_played_and_its_truth_stands_beside_what_was_said(start, tmp_path):
+    process = start("demo", "--story", "label-shift", "--events", "30000", "--seed", "3", "--out", tmp_path / "d")
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 0, err
+    assert "What truly happened" in out
+    assert "three times as many default" in " ".join(out.split())
+    assert "What truly happened" in (tmp_path / "d" / "report.html").read_text()
+    truth = json.loads((tmp_path / "d" / "truth.json").read_text())
+    assert (truth["story"], truth["seed"]) == ("label_shift", 3)
+    process = start("demo", "--story", "stalled", "--events", "20000", "--out", tmp_path / "d")
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 0, err
+    assert "no labels flow since" in " ".join(out.split())
+
+
+def test_the_stories_can_be_listed(call):
+    result = call("demo", "--list")
+    assert result.exit_code == 0
+    assert "label_shift" in result.stdout
+    assert "own_action" in result.stdout
+
+
+@pytest.mark.parametrize("given", [["--story", "no such"], ["--seed", "3"], ["--events", "5000"]])
+def test_what_is_no_story_is_refused(call, tmp_path, given):
+    result = call("demo", "--out", tmp_path / "d", *given)
+    assert result.exit_code == 2
+    assert not (tmp_path / "d").exists()

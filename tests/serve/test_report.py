@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import pytest
 import records
 
-from streameval.serve import figures, report
+from streameval.serve import assets, figures, report
 from streameval.serve.snapshot import Snapshot
 
 EVIL = "<script>alert(1)</script>\"'&</style>"
@@ -75,8 +75,8 @@ def test_nothing_in_the_page_is_asked_of_a_host(page):
         assert not attrs.get("src")
         assert attrs.get("href", "#").startswith(("#", "data:"))
     assert "default-src 'none'" in page
-    assert "@import" not in report._file("page.css")
-    assert "url(" not in report._file("page.css")
+    assert "@import" not in assets.text("page.css")
+    assert "url(" not in assets.text("page.css")
 
 
 def test_names_from_data_never_become_markup():
@@ -152,7 +152,7 @@ def filled(value, times):
 
 def test_a_long_run_is_drawn_with_no_more_points_than_can_be_seen():
     page = report.render(fold(records.life(weeks=3000)))
-    assert len(page) - len(report._plotly()) < 1_500_000
+    assert len(page) - len(assets.plotly_js()) < 1_500_000
     assert max(len(one["times"]["at"]) for one in embedded(page)) <= figures.POINTS + 1
 
 
@@ -160,7 +160,7 @@ def test_a_hundred_segments_still_make_a_page_that_opens():
     key = {"model": "m", "version": "1"}
     pairs = [records.metrics(key | {"segment": f"c={n}"}, week) for n in range(100) for week in range(60)]
     page = report.render(fold([*pairs, *(records.metrics(key | {"segment": "*"}, week) for week in range(60))]))
-    assert len(page) - len(report._plotly()) < 12_000_000
+    assert len(page) - len(assets.plotly_js()) < 12_000_000
     assert all(len(one["times"]["at"]) <= 41 for one in embedded(page)[1:])
 
 
@@ -181,7 +181,7 @@ def test_text_stands_out_from_what_it_stands_on(theme):
 
 
 def themes():
-    style = report._file("page.css")
+    style = assets.text("page.css")
     roots = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
     return [
         {name: value for name, value in re.findall(r"--([a-z-]+): ([^;]+);", root) if name != "font"} for root in roots
