@@ -13,7 +13,8 @@ step  what is done                                   if it fails or the process 
 5     outputs delivered                              sealed: what is missing is delivered. Kafka: the transaction is
                                                      aborted and nothing is visible. logdir: the missing bytes are
                                                      appended, a torn last line is completed
-6     commit record delivered (Kafka: with 5)        as 5; once it is visible, n is *committed*
+6     commit record delivered (Kafka: with 5), now   as 5; once it is visible, n is *committed*. A core that was not
+      and then with the core of the state            delivered is left out: the last one stays, the next comes soon
 7     commit record read back                        committed: the next start goes on from n
 8     group offsets, old checkpoints removed         as 7; neither is needed for correctness
 ====  =============================================  ==================================================================
@@ -42,7 +43,9 @@ neither                                              ``new``
 local = committed, same digest                       ``continue``
 local = committed + 1 and follows it                 ``deliver``: steps 5 to 8 of the commit, then on
 local < committed, same lineage                      ``roll_forward``: what comes out again is compared and dropped
-no local, lineage "1"                                ``rebuild``: roll forward from the beginning of the logs
+no local, a core of the committed lineage            ``rebuild``: rows are read anew as far as the core needs them,
+                                                     then as ``roll_forward`` from the core's commit on
+no local, no core, lineage "1"                       ``rebuild``: roll forward from the beginning of the logs
 ``fresh=True``                                       ``fresh``: local is dropped, a new lineage goes on from committed
 anything else                                        `StateMismatchError`
 ===================================================  ==================================================================
@@ -58,18 +61,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+import structlog
+
 from streameval.errors import (
     CommitError,
     ConfigChangeError,
     ConnectionFailedError,
     FencedError,
     InvariantError,
+    StateCorruptError,
     StateMismatchError,
     TopicError,
 )
 from streameval.records import source_of
-from streameval.transport import durable
+from streameval.transport import codec, durable
 from streameval.transport.checkpoint import SCHEMA, Blob, Checkpoint, Checkpoints, Facts, Suppressed
+from streameval.transport.core import LARGEST, Core
 from streameval.transport.protocol import CommitRecord, Marks, OnStep, Outbox, Place, Transport, no_step
 from streameval.transport.suppression import Key, Suppression
 
@@ -81,6 +88,7 @@ step_hook: OnStep = no_step
 """What a `Committer` calls before each step unless told otherwise; `streameval.testing.crash` exchanges it."""
 
 _FIRST_LINEAGE = "1"
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -97,6 +105,7 @@ class Start:
             drops them itself; this is for people to see.
         sequences: in mode ``fresh`` the last published sequence of every key; number on from there. Else empty.
         messages: what people should know, one sentence each.
+        core: in mode ``rebuild`` what is left of the state, if anything.
     """
 
     mode: Mode
@@ -107,14 +116,16 @@ class Start:
     suppress: dict[Key, int] = field(default_factory=dict)
     sequences: dict[Key, int] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
+    core: Core | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a commit made visible: the record, and the outputs that were not published before."""
+    """What a commit made visible: the record, the outputs that were not published before, bytes of the core if any."""
 
     record: CommitRecord
     outbox: Outbox
+    core: int | None = None
 
 
 class Committer:
@@ -152,6 +163,7 @@ class Committer:
         self._suppression = Suppression()
         self._since: Marks | None = None
         self._pending: Checkpoint | None = None
+        self._core: bytes | None = None
         self._ready = False
 
     # -- start ----------------------------------------------------------------------------------------------------
@@ -181,7 +193,9 @@ class Committer:
             recorded = record.topic_ids if record is not None else local.manifest.topic_ids if local is not None else {}
             self._compare(recorded, inputs)
             self._step("start.5")
-            mode = self._mode(local, record)
+            messages = [f"passed over a damaged checkpoint: {skipped}" for skipped in self.checkpoints.skipped]
+            core = self._left(record, messages) if local is None and record is not None else None
+            mode = self._mode(local, record, core)
             self.n = max(record.n if record else 0, local.n if local else 0)
             self.lineage = record.lineage if record else _FIRST_LINEAGE
             if mode == "deliver" and local is not None:
@@ -189,10 +203,22 @@ class Committer:
                 self.lineage = local.manifest.lineage
                 self._deliver(local)
             self._step("start.6")
-            self._suppression, self._since = self._published_beyond(local)
+            self._suppression, self._since = self._published_beyond(local, core)
             self._ready = True
-            messages = [f"passed over a damaged checkpoint: {skipped}" for skipped in self.checkpoints.skipped]
-            return Start(mode, local, record, self.n, self.lineage, self._suppression.last, {}, messages)
+            return Start(mode, local, record, self.n, self.lineage, self._suppression.last, {}, messages, core)
+
+    def _left(self, record: CommitRecord, messages: list[str]) -> Core | None:
+        """The core of the committed lineage: all that is left where the state is lost."""
+        try:
+            found = self.transport.core(self.worker)
+            if found is None:
+                return None
+            core = Core.decode(found)
+        except StateCorruptError as error:
+            messages.append(str(error))
+            return None
+        self._same_shards(core.shards, "the published core of the state")
+        return core if core.lineage == record.lineage and core.n <= record.n else None
 
     def _same_shards(self, kept: int | None, where: str) -> None:
         if kept not in (None, self.shards):
@@ -213,15 +239,18 @@ class Committer:
         self._ready = True
         return Start("fresh", None, record, self.n, self.lineage, {}, published.last)
 
-    def _mode(self, local: Checkpoint | None, record: CommitRecord | None) -> Mode:
+    def _mode(self, local: Checkpoint | None, record: CommitRecord | None, core: Core | None) -> Mode:
         where = str(self.checkpoints.path)
         again = "delete the state directory to rebuild it from the logs, or start with --fresh"
         if local is None:
             if record is None:
                 return "new"
-            if record.lineage == _FIRST_LINEAGE:
+            if core is not None or record.lineage == _FIRST_LINEAGE:
                 return "rebuild"
-            what = f"the state is lost, and lineage {record.lineage} did not begin at the beginning of the logs"
+            what = (
+                f"the state is lost, no core of it is published yet, and lineage {record.lineage} did not begin at the "
+                "beginning of the logs"
+            )
             raise StateMismatchError(what, where=where, cure="start with --fresh")
         manifest = local.manifest
         if record is not None and local.n == record.n and local.digest == record.digest:
@@ -242,15 +271,14 @@ class Committer:
             raise StateMismatchError(what, where=where, cure=f"use that copy; else {again}")
         return "roll_forward"
 
-    def _published_beyond(self, local: Checkpoint | None) -> tuple[Suppression, Marks | None]:
+    def _published_beyond(self, local: Checkpoint | None, core: Core | None) -> tuple[Suppression, Marks | None]:
         """What is published and not contained in the state, and from where on it was read."""
+        if core is not None:
+            contained = {(topic, key): sequence for topic, key, sequence in core.last}
+            return self._published(core.before).beyond(contained), core.before
         if local is None:
             return self._published(None), None
-        own: dict[Key, int] = {}
-        for record in local.outbox.records:
-            if record.sequence is not None:
-                own[record.topic, record.key] = record.sequence
-        recent = self._published(local.manifest.before).beyond(own)
+        recent = self._published(local.manifest.before).beyond(_last(local.outbox))
         pending = local.manifest.suppressed
         if pending is None:
             return recent, local.manifest.before
@@ -274,6 +302,11 @@ class Committer:
                 raise TopicError(what, where=f"topic {name}", cure=cure)
         self._topic_ids = {**recorded, **found}
 
+    @property
+    def catches_up(self) -> bool:
+        """Whether outputs that are published already still come out again."""
+        return bool(self._suppression)
+
     # -- commit ---------------------------------------------------------------------------------------------------
 
     def commit(
@@ -284,6 +317,7 @@ class Committer:
         outbox: Outbox,
         T: int | None,
         positions: Mapping[Place, int],
+        core: Any = None,
     ) -> Committed:
         """Make the next checkpoint, its outputs and its commit record one fact.
 
@@ -293,6 +327,8 @@ class Committer:
             outbox: outputs decided since the last commit. Those that are published already are dropped here.
             T: stream time, epoch ms.
             positions: next offset to read of every assigned partition.
+            core: the plain state without the rows that wait, now and then, to be published with this commit; left
+                out while the worker `catches_up`, and where it is too large.
 
         Raises:
             ConnectionFailedError: nothing was done; call it again with the same arguments.
@@ -334,6 +370,7 @@ class Committer:
             sealed = self.checkpoints.save(facts, state, blobs, admitted, self._step)
             self.n = sealed.n
             self._pending = sealed
+            self._core = None if core is None or suppressed is not None else _encoded(core, sealed)
             return self._deliver(sealed)
 
     def settle(self) -> Committed:
@@ -351,7 +388,7 @@ class Committer:
     def _deliver(self, sealed: Checkpoint) -> Committed:
         record = sealed.record()
         try:
-            self.transport.deliver(sealed.outbox, record, sealed.manifest.before, self._step)
+            self.transport.deliver(sealed.outbox, record, sealed.manifest.before, self._step, self._core)
             self._step("commit.7")
             seen = self.transport.commit_record(self.worker)
         except ConnectionFailedError as error:
@@ -365,6 +402,33 @@ class Committer:
             raise CommitError(what, where=f"worker {self.worker}", cure="it is tried again")
         self._step("commit.8")
         self._record, self._pending, self._ready = record, None, True
+        size = None if self._core is None else len(self._core)
+        self._core = None
         self.transport.confirm(record)
         self.checkpoints.prune()
-        return Committed(record, sealed.outbox)
+        return Committed(record, sealed.outbox, size)
+
+
+def _last(outbox: Outbox) -> dict[Key, int]:
+    """The last sequence of each key."""
+    return {(record.topic, record.key): record.sequence for record in outbox.records if record.sequence is not None}
+
+
+def _encoded(state: Any, sealed: Checkpoint) -> bytes | None:
+    manifest = sealed.manifest
+    core = Core(
+        worker=manifest.worker,
+        n=manifest.n,
+        lineage=manifest.lineage,
+        T=manifest.T,
+        positions=manifest.positions,
+        topic_ids=manifest.topic_ids,
+        shards=manifest.shards,
+        before=manifest.before,
+        last=[(*key, sequence) for key, sequence in _last(sealed.outbox).items()],
+        state=codec.encode(state),
+    ).encode()
+    if len(core) > LARGEST:
+        _log.warning("core_too_large", bytes=len(core), largest=LARGEST, cure="split the models by --shard")
+        return None
+    return core

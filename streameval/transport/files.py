@@ -169,9 +169,20 @@ class Files:
         """Refused."""
         self._refuse(topics)
 
-    def deliver(self, outbox: Outbox, record: CommitRecord, before: Marks, on_step: OnStep = no_step) -> None:
+    def core(self, worker: str) -> bytes | None:
         """Refused."""
-        self._refuse(outbox, record, before, on_step)
+        self._refuse(worker)
+
+    def deliver(
+        self,
+        outbox: Outbox,
+        record: CommitRecord,
+        before: Marks,
+        on_step: OnStep = no_step,
+        core: bytes | None = None,
+    ) -> None:
+        """Refused."""
+        self._refuse(outbox, record, before, on_step, core)
 
     def confirm(self, record: CommitRecord) -> None:
         """Refused."""

@@ -44,6 +44,7 @@ from streameval.events.columns import Batch
 from streameval.transport.kafka_admin import COMPACTED, KEPT, Cluster, Topic, same_topics
 from streameval.transport.kafka_commits import COMMITS_PARTITION, Commits, Follower
 from streameval.transport.kafka_connection import Connection
+from streameval.transport.kafka_core import PART, key, parts
 from streameval.transport.kafka_faults import explained
 from streameval.transport.kafka_producing import (
     BATCH_BYTES,
@@ -87,6 +88,8 @@ _FRESH: Final = 1.0
 _CLOCK_PARTITION: Final = 0
 _QUICK_MS: Final = 2_000  # the loop stands still while it asks whether a partition is caught up
 _UNKNOWN: Final = 1 << 63
+PART_OVERHEAD: Final = 1024
+"""More than a part of a core takes besides its payload, key and batch."""
 
 
 def output_settings(
@@ -151,6 +154,7 @@ class Kafka:
         self._asked = 0.0
         self._ends: dict[Place, int] = {}
         self._limits: dict[str, int] = {}
+        self._parts = 0
         self._confirmed = 0.0
 
     # -- inputs ---------------------------------------------------------------------------------------------------
@@ -285,7 +289,20 @@ class Kafka:
         places = [(name, partition) for name, topic in found.items() for partition in topic.partitions]
         return {f"{topic}/{partition}": end for (topic, partition), end in self.cluster.ends(places).items()}
 
-    def deliver(self, outbox: Outbox, record: CommitRecord, before: Marks, on_step: OnStep = no_step) -> None:  # noqa: ARG002
+    def core(self, worker: str) -> bytes | None:
+        """See `Transport.core`."""
+        if self.commits not in self.cluster.describe([self.commits]):
+            return None
+        return self._commits.core(worker)
+
+    def deliver(
+        self,
+        outbox: Outbox,
+        record: CommitRecord,
+        before: Marks,  # noqa: ARG002
+        on_step: OnStep = no_step,
+        core: bytes | None = None,
+    ) -> None:
         """See `Transport.deliver` and the table above. ``before`` is not needed: a transaction leaves no halves."""
         if self._transactions is None:
             raise InvariantError("deliver before fence", where=f"worker {record.worker}", cure="report it")
@@ -295,6 +312,8 @@ class Kafka:
             return
         # The marks of the clock are one log, whatever its number of partitions.
         messages = [output(*r, partition=_CLOCK_PARTITION if r.topic == self.clock else None) for r in outbox.records]
+        if core is not None:
+            messages += self._core_messages(record, core)
         messages.append(Message(self.commits, record.worker.encode(), record.encode(), COMMITS_PARTITION))
         on_step("commit.5")
         failure = self._send(messages, on_step)
@@ -304,6 +323,17 @@ class Kafka:
             raise CommitError(
                 f"checkpoint {record.n} was not published: {failure.what}", where=failure.where, cure=failure.cure
             ) from failure
+
+    def _core_messages(self, record: CommitRecord, core: bytes) -> list[Message]:
+        """The parts of a core, and tombstones for what the last one had more of them."""
+        largest = min(PART, self._limits.get(self.commits, PART + PART_OVERHEAD) - PART_OVERHEAD)
+        values: list[bytes | None] = [*parts(core, record.n, max(largest, PART_OVERHEAD))]
+        before, self._parts = self._parts, len(values)
+        values += [None] * (before - len(values))
+        return [
+            Message(self.commits, key(record.worker, index), value, COMMITS_PARTITION, part=True)
+            for index, value in enumerate(values)
+        ]
 
     def _send(self, messages: list[Message], on_step: OnStep) -> TransportError | None:
         """Sends and commits; returns what failed. Messages that the broker refuses become stubs."""
@@ -317,6 +347,10 @@ class Kafka:
                     return None
                 except RefusedError as refused:
                     to_blame = culprits(messages, refused.indices, self._limits)
+                    if any(messages[index].part for index in to_blame):
+                        _log.warning("core_refused", topic=self.commits, cure="raise max.message.bytes to 65536 bytes")
+                        messages[:] = [message for message in messages if not message.part]
+                        continue
                     named = sorted({(messages[i].topic, messages[i].key.decode()) for i in to_blame})
                     _log.error("outputs_refused", outputs=[f"{topic} {key}" for topic, key in named])
                     if not stubbed(messages, to_blame):

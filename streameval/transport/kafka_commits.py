@@ -22,6 +22,7 @@ from kafka import KafkaConsumer, TopicPartition
 from streameval.errors import StateMismatchError, TransportError
 from streameval.transport.kafka_admin import Cluster
 from streameval.transport.kafka_connection import Connection
+from streameval.transport.kafka_core import assembled, key_prefix
 from streameval.transport.kafka_faults import explained
 from streameval.transport.kafka_reading import open_consumer
 from streameval.transport.protocol import CommitRecord, Place
@@ -113,6 +114,7 @@ class Commits:
         self.place: Place = (topic, COMMITS_PARTITION)
         self.cluster = cluster
         self._follower = Follower(connection, cluster, self.place, patience_ms)
+        self._other = Follower(connection, cluster, self.place, patience_ms)
         self._worker: str | None = None
         self._last: CommitRecord | None = None
 
@@ -151,6 +153,19 @@ class Commits:
                     cure="nobody else may write there; if a newer release did, run that one",
                 ) from error
 
+    def core(self, worker: str) -> bytes | None:
+        """The newest core of the worker's state that is whole (see `kafka_core`); reads all of the compacted log."""
+        prefix = key_prefix(worker)
+        found: dict[bytes, bytes | None] = {}
+        begin, _ = self.cluster.bounds([self.place])[self.place]
+        self._other.seek(begin)
+        for record in self._other.rest():
+            if record.key is not None and record.key.startswith(prefix):
+                found[record.key] = record.value
+        self._other.close()
+        return assembled(value for value in found.values() if value is not None)
+
     def close(self) -> None:
         """Closes the connection."""
         self._follower.close()
+        self._other.close()

@@ -25,6 +25,7 @@ PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
+_BOOTSTRAP_MS = 10_000
 _WIRE = ("kafka.net.connection", "kafka.net.transport", "kafka.protocol.parser")
 
 
@@ -214,7 +215,8 @@ class Connection:
             "bootstrap_servers": list(self.bootstrap),
             "client_id": self.client_id,
             "security_protocol": security.protocol,
-            "bootstrap_timeout_ms": self.patience_ms,
+            # Whoever waits for longer asks again, and can be told to stop in between.
+            "bootstrap_timeout_ms": min(self.patience_ms, _BOOTSTRAP_MS),
             "request_timeout_ms": self.patience_ms,
             "kafka_client": Client,
             # kafka-python waits up to 30 s between attempts; a broker that is back should be noticed at once.

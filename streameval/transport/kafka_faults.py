@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import kafka.errors as kafka_errors
 
-from streameval.errors import ConnectionFailedError, StreamevalError, TopicError, TransportError
+from streameval.errors import ConnectionFailedError, LoginRefusedError, StreamevalError, TopicError, TransportError
 from streameval.transport.kafka_connection import Connection, split_address
 
 _UNREACHABLE = (
@@ -96,7 +96,7 @@ def explained(error: Exception, connection: Connection, *, doing: str, where: st
         return error
     if isinstance(error, _REFUSED):
         user = f" of user {connection.security.username!r}" if connection.security.username else ""
-        return ConnectionFailedError(
+        return LoginRefusedError(
             f"the cluster refused the login{user} by {connection.security.mechanism or 'TLS'}",
             where=where or servers,
             cure="correct transport.security: mechanism, username and password",

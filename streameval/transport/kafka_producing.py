@@ -51,6 +51,7 @@ class Message(NamedTuple):
     partition: int | None = None
     headers: tuple[tuple[str, bytes], ...] = ()
     event: bool = False  # an output, for which a stub may stand
+    part: bool = False  # of a core of the state, which may be left out
 
 
 class RefusedError(Exception):

@@ -25,6 +25,7 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import numpy as np
@@ -214,8 +215,28 @@ class LogDir:
         """See `Transport.ends`: the size of each file up to its last newline."""
         return {topic: _whole_lines(self._file(topic, 0)) for topic in dict.fromkeys((*topics, self.commits))}
 
-    def deliver(self, outbox: Outbox, record: CommitRecord, before: Marks, on_step: OnStep = no_step) -> None:
-        """See `Transport.deliver`: appends what is missing of each topic's bytes, the commit record last."""
+    def core(self, worker: str) -> bytes | None:
+        """See `Transport.core`: the file ``PATH/<commits>/<worker>.core``."""
+        try:
+            return self._core(worker).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _core(self, worker: str) -> Path:
+        return self.path / self.commits / f"{quote(worker, safe='')}.core"
+
+    def deliver(
+        self,
+        outbox: Outbox,
+        record: CommitRecord,
+        before: Marks,
+        on_step: OnStep = no_step,
+        core: bytes | None = None,
+    ) -> None:
+        """See `Transport.deliver`: appends what is missing of each topic, then the commit record, then the core.
+
+        The core is a file of its own, put in the place of the last one: here nothing compacts a log.
+        """
         if self._lock is None:
             raise InvariantError("deliver before fence", where=str(self.path), cure="report it")
         texts: dict[str, io.BytesIO] = {}
@@ -228,6 +249,9 @@ class LogDir:
             self._complete(topic, text.getvalue(), before.get(topic, 0))
         on_step("commit.6")
         self._complete(self.commits, record.encode() + b"\n", before.get(self.commits, 0))
+        if core is not None:
+            with durable.storage(self.path):
+                durable.write(self._core(record.worker), [core])
 
     def _complete(self, topic: str, text: bytes, before: int) -> None:
         """Bring a file that ended at ``before`` to end with ``text``, wherever an earlier attempt stopped."""

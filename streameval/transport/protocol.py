@@ -272,11 +272,22 @@ class Transport(Protocol):
         """Last visible commit record of the worker, read from the log and from no cache; None if there is none."""
         ...
 
+    def core(self, worker: str) -> bytes | None:
+        """The newest published core of the worker's state; None if there is none. Never of a commit not yet visible."""
+        ...
+
     def ends(self, topics: Iterable[str]) -> Marks:
         """Where these output topics and the commit log end now: what `deliver` and `published` are given later."""
         ...
 
-    def deliver(self, outbox: Outbox, record: CommitRecord, before: Marks, on_step: OnStep = no_step) -> None:
+    def deliver(
+        self,
+        outbox: Outbox,
+        record: CommitRecord,
+        before: Marks,
+        on_step: OnStep = no_step,
+        core: bytes | None = None,
+    ) -> None:
         """Publish the outputs and the commit record, atomically.
 
         Args:
@@ -284,6 +295,8 @@ class Transport(Protocol):
             record: published with it, last.
             before: `ends` from before the first attempt, so that a later attempt finds what is already there.
             on_step: called before ``commit.5`` (outputs) and ``commit.6`` (commit record).
+            core: the core of the state as of this commit (see `streameval.transport.core`), in place of the last one.
+                A transport that cannot take it leaves it out: it is needed only where the state is lost.
 
         Raises:
             CommitError: if nothing of it is visible; it may be tried again.

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from broker import Broker, Cluster, Secured
 from certificates import Certificates
-from events_stream import Stream
+from events_stream import FILLED
 from scene import Scene, Seen, counted
 from worker_process import Nursery
 
@@ -197,9 +197,6 @@ def make_scene(broker: Broker, tmp_path: Path) -> Iterator[Callable[..., Scene]]
     yield make
     for one in made:
         one.close()
-
-
-FILLED = Stream(seed=7, predictions=3_000)
 
 
 @pytest.fixture(scope="session")

@@ -120,3 +120,6 @@ POISON: list[bytes | None] = [
     b"x" * 300_000,
 ]
 """Messages that are no events."""
+
+FILLED = Stream(seed=7, predictions=3_000)
+"""What the common broker holds for all tests that only read."""

@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 import xxhash
+from events_stream import FILLED
 from kafka import TopicPartition
 from scene import Scene
 from worker_process import Nursery, Worker
+
+from streameval.transport.core import Core
+from streameval.transport.opening import open_transport
 
 
 def killed_after(scene: Scene, nursery: Nursery, commits: int, at: str = "commit.8") -> Worker:
@@ -52,6 +56,27 @@ def test_a_deleted_state_directory_is_rebuilt_from_the_logs(filled_scene, clean,
     shutil.rmtree(filled_scene.state)
     to_the_end(filled_scene, nursery, "rebuild")
     filled_scene.check(clean)
+
+
+def test_a_lost_state_is_rebuilt_from_its_core_and_what_retention_has_left(make_scene, nursery):
+    scene = make_scene(commit={"every": "1ms", "outputs": 20, "state_every": "1ms"})
+    scene.make_topics()
+    scene.feed(FILLED.logs)
+    scene.mark_idle(FILLED.logs)
+    expected = scene.expected()
+    for commits, at in ((9, "commit.8"), (3, "commit.6"), (2, "commit.8")):
+        killed_after(scene, nursery, commits, at)
+        shutil.rmtree(scene.state)
+        transport = open_transport(scene.checked)
+        core = Core.decode(transport.core("w"))
+        transport.close()
+        needed = core.places() | {(topic, p): anchor[0] for topic, p, anchor in core.plain()["again"]}
+        with scene.admin() as admin:
+            admin.delete_records({TopicPartition(*place): begin for place, begin in needed.items() if begin})
+    assert sum(needed.values()) > 1_000
+    worker = to_the_end(scene, nursery, "rebuild")
+    assert worker.saw("state_rebuilt")
+    scene.check(expected)
 
 
 def test_an_older_state_rolls_forward_also_when_it_is_killed_on_the_way(filled_scene, clean, nursery, tmp_path):

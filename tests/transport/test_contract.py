@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -194,3 +195,19 @@ def test_commit_records_of_workers_do_not_mix(bench: Bench) -> None:
         transport.deliver(Outbox(), record(1, worker=worker, T=None), transport.ends([]))
     assert transport.commit_record("w") == record(1, T=None)
     assert transport.commit_record("v") == record(1, worker="v", T=None)
+
+
+def test_the_newest_core_of_a_state_comes_out_as_it_went_in_whatever_its_size(bench: Bench) -> None:
+    transport = bench.open()
+    for worker in ("w", "w/v"):
+        transport.fence(worker)
+        assert transport.core(worker) is None
+    # Larger, then smaller, then left out, which keeps the last one.
+    cores = [os.urandom(1_000), os.urandom(200_000), os.urandom(70_000), None]
+    for n, core in enumerate(cores, 1):
+        transport.deliver(Outbox(), record(n, worker="w/v"), transport.ends([]), core=core)
+        newest = cores[min(n, 3) - 1]
+        assert transport.core("w/v") == newest
+        assert transport.commit_record("w/v") == record(n, worker="w/v")
+    assert transport.core("w") is None
+    assert bench.open().core("w/v") == cores[2]
