@@ -23,7 +23,7 @@ import datetime as dt
 import gzip
 import io
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -96,9 +96,19 @@ def prepare(directory: Path, progress: Callable[[int, int], None] | None = None)
     """
     market = rows()
     told = progress or (lambda _done, _total: None)
+    write(directory, market, ((number, score, "0") for number, score in scored(market, told)))
+    told(len(market), len(market))
+    return directory / "streameval.yaml"
+
+
+def write(directory: Path, market: list[Row], made_by: Iterable[tuple[int, float, str]]) -> None:
+    """Write the logs of any model of the market, from (row, P(UP), version), and the configuration.
+
+    Raises `OSError` where it may not write.
+    """
     encoder = msgspec.json.Encoder()
     predictions, outcomes = io.BytesIO(), io.BytesIO()
-    for number, score in scored(market, told):
+    for number, score, version in made_by:
         made = START + number * STEP
         event = {
             "id": _id(number),
@@ -107,24 +117,28 @@ def prepare(directory: Path, progress: Callable[[int, int], None] | None = None)
             "score": round(score, 6),
             "segments": {"daytime": daytime(market[number].period)},
         }
-        predictions.write(encoder.encode(event) + b"\n")
+        # The first version is the contract's default, which needs no name.
+        predictions.write(encoder.encode(event if version == "0" else event | {"version": version}) + b"\n")
     for arrival, number in arrivals(len(market)):
         outcome = {"id": _id(number), "ts": arrival.isoformat(), "label": int(market[number].up)}
         outcomes.write(encoder.encode(outcome) + b"\n")
     for topic, log in (("predictions", predictions), ("outcomes", outcomes)):
         (directory / "events" / topic).mkdir(parents=True, exist_ok=True)
         (directory / "events" / topic / "0.jsonl").write_bytes(log.getvalue())
-    config = directory / "streameval.yaml"
-    config.write_text(CONFIG, encoding="utf-8")
-    told(len(market), len(market))
-    return config
+    (directory / "streameval.yaml").write_text(CONFIG, encoding="utf-8")
+
+
+def learnt(market: list[Row], first: int, last: int) -> compose.Pipeline:
+    """The model that has learnt the rows from `first` >= 48 up to `last`, that one left out."""
+    model = compose.Pipeline(preprocessing.StandardScaler(), linear_model.LogisticRegression(optim.SGD(0.05)))
+    for number in range(first, last):
+        model.learn_one(features(market, number), market[number].up)
+    return model
 
 
 def scored(market: list[Row], told: Callable[[int, int], None]) -> Iterator[tuple[int, float]]:
     """(row, P(UP)) of every row after those that the model learns from."""
-    model = compose.Pipeline(preprocessing.StandardScaler(), linear_model.LogisticRegression(optim.SGD(0.05)))
-    for number in range(DAY, TRAINED):
-        model.learn_one(features(market, number), market[number].up)
+    model = learnt(market, DAY, TRAINED)
     for number in range(TRAINED, len(market)):
         if number % 2000 == 0:
             told(number, len(market))

@@ -34,6 +34,7 @@ class MemoryBroker:
         ids: identity of each topic; change it to make the topic anew.
         published: outputs by topic, in order.
         records: commit records, in order.
+        cores: newest core of each worker's state.
         owners: transport that may publish, by worker.
         faults: one for each of the next deliveries: ``refused`` leaves nothing visible, ``unanswered`` publishes all
             and fails nevertheless.
@@ -44,6 +45,7 @@ class MemoryBroker:
     ids: dict[str, str] = field(default_factory=dict)
     published: dict[str, list[Record]] = field(default_factory=dict)
     records: list[CommitRecord] = field(default_factory=list)
+    cores: dict[str, bytes] = field(default_factory=dict)
     owners: dict[str, MemoryTransport] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
@@ -170,7 +172,18 @@ class MemoryTransport:
         """See `Transport.ends`."""
         return {topic: len(self.broker.published.get(topic, ())) for topic in topics}
 
-    def deliver(self, outbox: Outbox, record: CommitRecord, before: Marks, on_step: OnStep = no_step) -> None:  # noqa: ARG002
+    def core(self, worker: str) -> bytes | None:
+        """See `Transport.core`."""
+        return self.broker.cores.get(worker)
+
+    def deliver(
+        self,
+        outbox: Outbox,
+        record: CommitRecord,
+        before: Marks,  # noqa: ARG002
+        on_step: OnStep = no_step,
+        core: bytes | None = None,
+    ) -> None:
         """See `Transport.deliver`."""
         if self.broker.owners.get(record.worker) is not self:
             what = "another process publishes as this worker"
@@ -185,6 +198,8 @@ class MemoryTransport:
         for output in outbox.records:
             self.broker.published.setdefault(output.topic, []).append(output)
         self.broker.records.append(record)
+        if core is not None:
+            self.broker.cores[record.worker] = core
         if fault == "unanswered":
             raise CommitError("the delivery got no answer", where=f"worker {record.worker}", cure="it is tried again")
 

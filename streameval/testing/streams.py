@@ -7,6 +7,9 @@ always empty, one falls silent, and one is delivered an hour behind the others. 
 than twenty classes, can be sprinkled in.
 
 Invariant: a stream is a function of its seed and its arguments, and what is sprinkled in changes no other message.
+
+Streams whose *truth* is known, for judging decisions and not only bytes, are `streameval.stories`: `STORIES` and
+`story` are to be had here too.
 """
 
 from __future__ import annotations
@@ -21,8 +24,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from streameval.events import rejected
+from streameval.stories import STORIES, story
 
-__all__ = ["BAD", "Delivery", "Stream", "settings", "stream"]
+__all__ = ["BAD", "STORIES", "Delivery", "Stream", "settings", "story", "stream"]
 
 START: Final = 1_704_067_200_000
 """2024-01-01, epoch ms: when a stream begins."""
@@ -140,7 +144,8 @@ def settings(path: Path | str, state: Path | str, **changes: Any) -> dict[str, A
         "evaluate": {"events": 40, "every": "4h", "window": 500, "publish_every": "2h", "river": ["F1"]},
         "calibration": {"half_life": 150},
         "thresholds": {"positives": 20, "cooldown": 120, "z": 1.0},
-        "drift": {"promise": "2d", "advisory": ["ADWIN"]},
+        # Thresholds move so often here that with own actions every change would be confounded.
+        "drift": {"promise": "2d", "advisory": ["ADWIN"], "own_actions": "never", "diagnosis_events": 3000},
         "retraining": {"cooldown": "12h", "margin": 0.0},
         "retire_after": "9h",
         "rejected": {"per_interval": 2},
