@@ -17,10 +17,12 @@
     │   └── StateMismatchError      5   state and commit record belong to different lineages or positions
     ├── TransportError              6   the transport failed
     │   ├── ConnectionFailedError   6   the broker or directory cannot be reached
+    │   │   └── LoginRefusedError   6   it can, but it refuses the user or the password
     │   ├── TopicError              6   a topic is missing, was made anew, or has unfit limits or permissions
     │   ├── CommitError             6   a commit did not take place; what was sent is not visible
     │   └── FencedError             7   another incarnation of this worker took over; do not restart blindly
     ├── StorageError                8   the local disk refused a write (full, read-only, no permission)
+    ├── ServeError                  9   the address for the page, probes and metrics cannot be listened on
     └── InvariantError             70   streameval broke its own rule: please report it
 
 The number is the exit code of the process. A message to a person answers three questions, and so does every error:
@@ -41,8 +43,10 @@ __all__ = [
     "FencedError",
     "InputError",
     "InvariantError",
+    "LoginRefusedError",
     "MissingDependencyError",
     "NotAvailableError",
+    "ServeError",
     "StateCorruptError",
     "StateError",
     "StateMismatchError",
@@ -154,6 +158,10 @@ class ConnectionFailedError(TransportError):
     """The broker, or the directory of logs, cannot be reached."""
 
 
+class LoginRefusedError(ConnectionFailedError):
+    """The cluster answers and refuses the login: waiting alone does not help."""
+
+
 class TopicError(TransportError):
     """A topic is missing, was deleted and made anew, or has limits or permissions that do not fit."""
 
@@ -173,6 +181,12 @@ class StorageError(StreamevalError):
     """The local disk refused a write: full, read-only, or not permitted."""
 
     exit_code = 8
+
+
+class ServeError(StreamevalError):
+    """The address to serve on cannot be listened on: taken, not ours, or not permitted."""
+
+    exit_code = 9
 
 
 class InvariantError(StreamevalError):

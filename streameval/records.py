@@ -29,23 +29,28 @@ __all__ = [
     "Alignment",
     "AlignmentPair",
     "Calibration",
+    "CalibrationMeasures",
     "CloudEvent",
     "Confusion",
     "Data",
     "Diagnosis",
     "Drift",
+    "Estimated",
     "Finding",
     "Interval",
     "Knots",
+    "LabelFlow",
     "Losses",
     "Mark",
     "Metrics",
     "Prevalence",
+    "Provisional",
     "Rejected",
     "ReliabilityPoint",
     "Retrain",
     "Threshold",
     "Window",
+    "ZTest",
     "cloudevent",
     "epoch_ms",
     "key_of",
@@ -124,7 +129,53 @@ class Prevalence(Struct, frozen=True):
     """The share of positives: of matured labels, and estimated without labels."""
 
     labelled: Interval | None
-    label_free: Interval | None = None
+    label_free: Annotated[Interval | None, Meta(description="of scores that wait for labels; null while silent")] = None
+    fused: Annotated[
+        Interval | None, Meta(description="of now, by the filter over matured labels and waiting scores")
+    ] = None
+    pacc: Annotated[
+        Interval | None, Meta(description="the cross-check of label_free; where they contradict nothing is decided")
+    ] = None
+
+
+class Estimated(Struct, frozen=True):
+    """The metrics of predictions that wait for labels, expected by the calibration map."""
+
+    state: Annotated[str, Meta(description="what is known of the model: none, covariate_shift, label_shift, ...")]
+    since: Annotated[Time, Meta(description="since when the state is unknown: no later prediction has matured")]
+    metrics: Annotated[
+        dict[str, Interval], Meta(description="by name; the interval held 90 % of earlier groups that matured since")
+    ] = {}
+    silent: Annotated[
+        str | None, Meta(description="why there are none, one constant word: learning, state, or backtest")
+    ] = None
+    window: Annotated[Window | None, Meta(description="the predictions; events are all of them")] = None
+
+
+class Provisional(Struct, frozen=True):
+    """The prevalence that waiting predictions will have, from the labels that came so far and usual delays."""
+
+    prevalence: Interval
+    positives: Annotated[Events, Meta(description="positives seen so far")]
+    negatives: Annotated[Events, Meta(description="negatives seen so far")]
+    share_seen: Annotated[Share, Meta(description="share of their positives that has come, as delays usually are")]
+    window: Annotated[Window, Meta(description="the predictions; events are all of them")]
+    caution: Annotated[
+        str | None,
+        Meta(description="labels_slower or labels_faster: delays changed, which reads as a changed prevalence"),
+    ] = None
+
+
+class LabelFlow(Struct, frozen=True):
+    """How the labels of matured predictions came, over the last two waits."""
+
+    delay_p50: Annotated[int | None, Meta(description="ms from prediction to label: the median")]
+    delay_p90: Annotated[int | None, Meta(description="ms: nine of ten came by then")]
+    share_labelled: Annotated[Share | None, Meta(description="share of predictions with an outcome by maturity")]
+    share_late_positives: Annotated[
+        Share | None, Meta(description="share of positives that came after maturity; null until amendments are over")
+    ]
+    waiting: Annotated[Events, Meta(description="predictions that wait for maturity")]
 
 
 class Confusion(Struct, frozen=True):
@@ -151,6 +202,27 @@ class Losses(Struct, frozen=True):
 
     log_loss: float | None
     brier: float | None
+
+
+class ZTest(Struct, frozen=True):
+    """A statistic that is standard normal if the probabilities are right."""
+
+    z: float
+    p_value: Annotated[Share, Meta(description="two-sided")]
+
+
+class CalibrationMeasures(Struct, frozen=True):
+    """How right probabilities are: Brier = reliability - resolution + uncertainty + within."""
+
+    relative_error: Annotated[
+        Interval, Meta(description="root of the reliability as a share of the labels' standard deviation; 0 is perfect")
+    ]
+    reliability: Annotated[Interval, Meta(description="squared calibration error, without its bias; 0 is perfect")]
+    resolution: Annotated[Interval, Meta(description="how far the groups' shares of positives lie apart; also so")]
+    uncertainty: Annotated[Interval, Meta(description="the labels' variance")]
+    within: Annotated[float, Meta(description="what remains of the Brier score: differences inside the groups")]
+    in_the_large: Annotated[ZTest | None, Meta(description="is the mean probability right?")] = None
+    spiegelhalter: Annotated[ZTest | None, Meta(description="are all probabilities right?")] = None
 
 
 class Knots(Struct, frozen=True):
@@ -214,6 +286,7 @@ class Threshold(Data, frozen=True, kw_only=True):
     prevalence: Prevalence | None
     calibration: Annotated[str | None, Meta(description="method of the calibration map in force")]
     window: Annotated[Window | None, Meta(description="what the decision rests on")]
+    configuration: Annotated[str | None, Meta(description="digest of the model's configuration")] = None
 
 
 class Calibration(Data, frozen=True, kw_only=True):
@@ -230,6 +303,7 @@ class Calibration(Data, frozen=True, kw_only=True):
     before: Annotated[Losses | None, Meta(description="losses of the map before it")]
     after: Annotated[Losses | None, Meta(description="losses of this map, tested before it learnt")]
     window: Window | None
+    configuration: Annotated[str | None, Meta(description="digest of the model's configuration")] = None
 
 
 class Drift(Data, frozen=True, kw_only=True):
@@ -250,7 +324,7 @@ class Drift(Data, frozen=True, kw_only=True):
     change_at: Annotated[Time | None, Meta(description="when the change seems to have begun")]
     diagnosis: Diagnosis | None
     bound: Annotated[float | None, Meta(description="what the statistic had to reach")] = None
-    detector: Annotated[str | None, Meta(description="e_sr, or River's class")] = None
+    detector: Annotated[str | None, Meta(description="e_sr, conformal_sr while learning, or River's class")] = None
     before: Annotated[Interval | None, Meta(description="the watched mean in the reference")] = None
     after: Annotated[Interval | None, Meta(description="and since the change")] = None
     window: Annotated[Window | None, Meta(description="the step in which it fired")] = None
@@ -258,6 +332,10 @@ class Drift(Data, frozen=True, kw_only=True):
         dict[str, Any] | None,
         Meta(description="what it was read from: counts before and after by score bin, the path of the statistic"),
     ] = None
+    alarm_at: Annotated[
+        Time | None, Meta(description="logical time of the alarm: the same in its record and in that of its diagnosis")
+    ] = None
+    configuration: Annotated[str | None, Meta(description="digest of the model's configuration")] = None
 
 
 class Retrain(Data, frozen=True, kw_only=True):
@@ -273,6 +351,15 @@ class Retrain(Data, frozen=True, kw_only=True):
     diagnosis: Diagnosis | None
     window: Annotated[Window | None, Meta(description="the events since the change: new data to learn from")]
     priority: Annotated[float | None, Meta(description="share of the attainable cost that is being lost")]
+    attainable: Annotated[
+        Interval | None, Meta(description="least cost per event that this model can still reach")
+    ] = None
+    counterfactual: Annotated[
+        float | None, Meta(description="cost per event that the reference's model would have now (C*)")
+    ] = None
+    in_force: Annotated[Interval | None, Meta(description="cost per event at the threshold in force")] = None
+    alarm_at: Annotated[Time | None, Meta(description="logical time of the alarm behind it")] = None
+    configuration: Annotated[str | None, Meta(description="digest of the model's configuration")] = None
 
 
 class Metrics(Data, frozen=True, kw_only=True):
@@ -294,9 +381,25 @@ class Metrics(Data, frozen=True, kw_only=True):
     detectable: Annotated[
         float | None, Meta(description="smallest ratio of prevalences that the monitors can tell apart")
     ] = None
+    season: Annotated[
+        Literal["unknown", "none", "day", "week"] | None,
+        Meta(description="what the monitors know of the stream's season; null while learning"),
+    ] = None
+    calibration: Annotated[
+        CalibrationMeasures | None, Meta(description="how right the scores are as probabilities; of the whole")
+    ] = None
+    calibration_of_map: Annotated[
+        CalibrationMeasures | None,
+        Meta(description="the same of the calibration map in force, which has learnt from these events"),
+    ] = None
     gap: Annotated[
         dict[str, Interval] | None, Meta(description="online less offline, by metric; null without a reference report")
     ] = None
+    estimated: Annotated[Estimated | None, Meta(description="of predictions that wait for labels")] = None
+    provisional: Annotated[
+        Provisional | None, Meta(description="by the labels seen so far; null where too few are")
+    ] = None
+    labels: Annotated[LabelFlow | None, Meta(description="how labels come; of the whole")] = None
 
 
 class AlignmentPair(Struct, frozen=True):

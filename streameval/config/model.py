@@ -214,6 +214,9 @@ class Thresholds(Section):
     max_step: Number = setting("largest move at once, in units of logit(threshold)", default=3.0, gt=0, le=50)
 
 
+AdvisoryDetector = Literal["ADWIN", "PageHinkley", "KSWIN", "DDM", "EDDM", "FHDDM", "HDDMA", "HDDMW"]
+
+
 class Drift(Section):
     """What is watched, and how rare a false alarm must be."""
 
@@ -232,12 +235,24 @@ class Drift(Section):
         gt=0,
         lt=1,
     )
-    advisory: tuple[Name, ...] = setting(
-        "River's detectors for early, advisory signals, by class name in river.drift; they never gate a decision",
+    advisory: tuple[AdvisoryDetector, ...] = setting(
+        "River's detectors for early, advisory signals, by class name in river.drift; they never gate a decision. DDM "
+        "and EDDM are often wrong",
         change="restarts",
         restarts="the advisory detectors",
         default=("ADWIN",),
         max_length=8,
+    )
+
+    own_actions: Literal["may_change_outcomes", "never"] = setting(
+        "whether outcomes may depend on decisions (a blocked payment never charges back); if they may, a change near a "
+        "move of our own threshold is called confounded and asks for nothing",
+        default="may_change_outcomes",
+    )
+    diagnosis_events: Count | None = setting(
+        "labelled events after a change within which an alarm is diagnosed, or closed as inconclusive; by default "
+        "twice those of the reference",
+        default=None,
     )
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from streameval.config.quantities import LocalPath, Name
+from streameval.config.quantities import MINUTE, LocalPath, Name, PositiveDuration
 from streameval.config.section import RefusedError, Section, setting
 from streameval.errors import ConfigValueError
 
@@ -117,6 +117,11 @@ class Kafka(Section):
     bootstrap: tuple[Name, ...] = setting("brokers to ask first, as host:port", min_length=1)
     security: Security = setting("how to speak to the brokers", default=Security())
     create_topics: bool = setting("whether missing output topics are created", default=True, strict=True)
+    patience: PositiveDuration = setting(
+        "how long a start waits for brokers that do not answer before it gives up (exit code 6); once it runs, a "
+        "worker waits for as long as it takes",
+        default=10 * MINUTE,
+    )
 
     @model_validator(mode="after")
     def _addresses(self) -> Kafka:

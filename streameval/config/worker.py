@@ -118,6 +118,11 @@ class Commit(Section):
     every: PositiveDuration = setting("wall time", default=SECOND)
     outputs: Count = setting("output records", default=5000, le=50_000)
     bytes: Bytes = setting("bytes of output records", default=4 * 2**20, ge=65_536, le=256 * 2**20)
+    state_every: PositiveDuration = setting(
+        "wall time between two commits that also publish the state, all but the rows that wait, to the commits topic: "
+        "from it and the retained logs a lost state directory is made anew",
+        default=5 * MINUTE,
+    )
 
 
 class Lateness(Section):

@@ -15,8 +15,8 @@ import numpy as np
 from streameval import records
 from streameval.engine.identity import Identity
 from streameval.engine.rows import Output
-from streameval.evaluate.calibration.champion import CalibrationMap, Champion, Measures, Switch, competing
 from streameval.evaluate.calibration.cells import LabelHistogram
+from streameval.evaluate.calibration.champion import CalibrationMap, Champion, Measures, Switch, competing
 from streameval.evidence.binary import BinaryEvidence
 
 MAP_MOVED = 0.02
@@ -69,6 +69,7 @@ class Calibrating:
             before=_losses(before),
             after=_losses(after),
             window=window,
+            configuration=self.identity.configuration,
         )
         return self.identity.output(at, "calibration", data)
 

@@ -1,7 +1,8 @@
 """One cell (model, version, segment): what a step does with the rows that have matured.
 
-A step takes its rows as evidence and in this order: window, calibration, monitors, threshold, retraining, metrics. Each
-of these keeps its own part of the state and makes its own records; the cell only says in which order.
+A step takes its rows as evidence and in this order: window, calibration, monitors, diagnosis and its answer, threshold,
+retraining, metrics. Each of these keeps its own part of the state and makes its own records; the cell only says in
+which order.
 
 Invariant: a function of the cell's earlier steps, of the step's rows, of the corrections before it and, for a segment,
 of the whole's threshold and map; all times are logical.
@@ -14,9 +15,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from streameval import records
+from streameval.detect.own_move import OwnMove
 from streameval.engine.aligning import Aligning, Bucket
+from streameval.engine.answering import answered
 from streameval.engine.calibrating import Calibrating
 from streameval.engine.clock import BEGINNING
+from streameval.engine.diagnosing import Diagnosing
 from streameval.engine.fresh import FreshScores
 from streameval.engine.identity import WHOLE, Identity
 from streameval.engine.measuring import Measuring
@@ -55,6 +59,7 @@ class Cell:
         self.window = Window(config.evaluate.window, config.thresholds.positives)
         self.calibrating = Calibrating(self.identity) if segment == WHOLE else None
         self.watching = Watching(self.identity, costs or (1.0, 1.0))
+        self.diagnosing = Diagnosing(self.identity, costs)
         self.moving = Moving(self.identity)
         self.measuring = Measuring(self.identity, costs)
         self.aligning = Aligning(self.identity) if segment == WHOLE else None
@@ -129,16 +134,26 @@ class Cell:
         self.moving.matured(start, evidence.events, threshold)
         outputs: list[Output] = []
         if self.calibrating is not None:
+            known = self.published_map
             outputs += self.calibrating.step(at, evidence, self._window())
+            if self.published_map is not None and self.published_map is not known:
+                self.moving.mapped(at, threshold, known, self.published_map)
         if self.aligning is not None:
             self.closed, told = self.aligning.step(at, rows, threshold)
             outputs += told
         alarms, told = self.watching.step(at, rows, matured, start, end, threshold)
         outputs += told
+        told, closed = self.diagnosing.step(at, matured, end, self._own_moves(whole))
+        outputs += told
         confirmed = [alarm for alarm in alarms if alarm.tier == "confirmed"]
         for alarm in confirmed:
             self.window.cut(alarm.change_at)
+            outputs += self.diagnosing.alarmed(at, alarm, end, self.watching.watch, self._own_moves(whole))
         window: BinaryEvidence | None = None
+        if closed is not None:
+            prevalence = self.measuring.prevalence(at, self.window.evidence(), self.watching.watch, fresh)
+            outputs += answered(at, closed, self, whole, prevalence, self._window())
+            threshold = self.threshold(whole)
         if self.moving.may_move:
             window = self.window.evidence()
             move = self.moving.propose(window, threshold)
@@ -147,13 +162,24 @@ class Cell:
                 outputs.append(self.moving.move(at, move, move.reason, whole.published_map, prevalence, self._window()))
                 threshold = move.threshold
                 self.watching.watch.epoch(threshold, at)
-        outputs += self.watching.follow_up(at, end, threshold, self.moving)
+        outputs += self.diagnosing.ask(at, end, threshold, self.moving)
         if confirmed or at - self.published_at >= self.config.evaluate.publish_every:
             self.published_at = at
             window = window if window is not None else self.window.evidence()
             prevalence = self.measuring.prevalence(at, window, self.watching.watch, fresh)
-            outputs += self.measuring.record(at, window, self._window(), threshold, self.watching.watch, prevalence)
+            outputs += self.measuring.record(
+                at, window, self._window(), threshold, self.watching.watch, prevalence, whole.published_map
+            )
         return outputs
+
+    def _own_moves(self, whole: Cell) -> list[OwnMove]:
+        """What we published that changed decisions on this cell's predictions."""
+        own = self.moving.own_moves
+        if self is whole:
+            return own
+        # Maps are the whole's, and so is the threshold until the segment has its own.
+        of_whole = [move for move in whole.moving.own_moves if move.by_map or self.own_threshold is None]
+        return sorted([*own, *of_whole])
 
     def _window(self) -> records.Window:
         blocks = self.window.blocks
@@ -168,6 +194,7 @@ class Cell:
             "window": self.window.state(),
             "calibrating": None if self.calibrating is None else self.calibrating.state(),
             "watching": self.watching.state(),
+            "diagnosing": self.diagnosing.state(),
             "moving": self.moving.state(),
             "measuring": self.measuring.state(),
             "aligning": None if self.aligning is None else self.aligning.state(),
@@ -181,6 +208,8 @@ class Cell:
         if self.calibrating is not None:
             self.calibrating.restore(state["calibrating"])
         self.watching.restore(state["watching"])
+        if "diagnosing" in state:  # an older release had none
+            self.diagnosing.restore(state["diagnosing"])
         self.moving.restore(state["moving"])
         self.measuring.restore(state["measuring"])
         if self.aligning is not None:

@@ -7,9 +7,10 @@ Source: DESIGN "Records out" (keys).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from streameval.config.change import digest
 from streameval.engine.rows import Output
 from streameval.records import Data
 
@@ -28,6 +29,11 @@ class Identity:
     version: str
     segment: str
     interval: int
+    configuration: str = field(init=False)
+    """Digest of the model's configuration, which records of decisions carry."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "configuration", digest(self.config))
 
     @property
     def whole(self) -> bool:

@@ -20,7 +20,14 @@ from streameval.engine.fresh import FreshScores
 from streameval.engine.identity import Identity
 from streameval.engine.offline import OfflineGap
 from streameval.engine.rows import Output
-from streameval.evaluate.calibration_error import calibration_error, reliability
+from streameval.evaluate.calibration.champion import CalibrationMap
+from streameval.evaluate.calibration_error import (
+    CalibrationMeasures,
+    calibration_bins,
+    calibration_error,
+    calibration_measures,
+    reliability,
+)
 from streameval.evaluate.estimate import Estimate
 from streameval.evaluate.metrics import binary_metrics, confusion
 from streameval.evaluate.mixture import MixtureReference
@@ -52,10 +59,15 @@ class Measuring:
         threshold: float,
         watch: Watch,
         prevalence: records.Prevalence,
+        known: CalibrationMap | None = None,
     ) -> list[Output]:
-        """The metrics of a window at the threshold in force, and what they say against the offline report."""
+        """The metrics of a window at the threshold in force, and what they say against the offline report.
+
+        ``known`` is the map in force. The parts of the calibration error are published of the whole only.
+        """
         estimates: dict[str, Estimate] = binary_metrics(evidence, threshold, self.costs, self.scales)
-        error = calibration_error(evidence)
+        of_score, of_map = self._calibration(evidence, known) if self.identity.whole else (None, None)
+        error = calibration_error(evidence) if of_score is None else of_score.relative_error
         if error is not None:
             estimates["calibration_error"] = error
         metrics = {name: records.Interval(e.value, e.low, e.high) for name, e in estimates.items()}
@@ -74,10 +86,22 @@ class Measuring:
             phase=watch.phase,
             detectable=watch.smallest_detectable_ratio,
             season=watch.season,
+            calibration=_measures(of_score),
+            calibration_of_map=_measures(of_map),
             gap={name: records.Interval(*known) for name, known in gap.items()} or None,
         )
         told = self.offline.events(at, gap, estimates, threshold, window)
         return [self.identity.output(at, "metrics", data), *told]
+
+    def _calibration(
+        self, evidence: BinaryEvidence, known: CalibrationMap | None
+    ) -> tuple[CalibrationMeasures | None, CalibrationMeasures | None]:
+        """The measures of the score, and of the map in force if that is another than the score."""
+        starts, scores = calibration_bins(evidence), evidence.mean_scores
+        of_score = calibration_measures(evidence, scores, starts)
+        if known is None or known.method == "identity":
+            return of_score, None
+        return of_score, calibration_measures(evidence, known.predict_many(scores), starts)
 
     def prevalence(
         self, at: int, evidence: BinaryEvidence, watch: Watch, fresh: FreshScores | None
@@ -105,6 +129,21 @@ class Measuring:
 
 def _interval(estimate: Estimate | None) -> records.Interval | None:
     return None if estimate is None else records.Interval(*estimate)
+
+
+def _measures(found: CalibrationMeasures | None) -> records.CalibrationMeasures | None:
+    if found is None:
+        return None
+    large, all_ = (None if test is None else records.ZTest(*test) for test in (found.in_the_large, found.spiegelhalter))
+    return records.CalibrationMeasures(
+        relative_error=records.Interval(*found.relative_error),
+        reliability=records.Interval(*found.reliability),
+        resolution=records.Interval(*found.resolution),
+        uncertainty=records.Interval(*found.uncertainty),
+        within=found.within,
+        in_the_large=large,
+        spiegelhalter=all_,
+    )
 
 
 def _mixture(counts: LabelCounts) -> MixtureReference | None:

@@ -15,6 +15,7 @@ import numpy as np
 from streameval import records
 from streameval.decide.gate import Gate, Move
 from streameval.decide.objectives import objective_of
+from streameval.detect.own_move import OwnMove, map_move, threshold_move
 from streameval.engine.identity import Identity
 from streameval.engine.rows import Output
 from streameval.evaluate.calibration.champion import CalibrationMap
@@ -49,6 +50,8 @@ class Moving:
         """Matured events since the cell's own threshold moved."""
         self.in_force: list[tuple[int, float]] = []
         """(prediction time ms, threshold) of the latest changes of the threshold in force, whoever's it was."""
+        self.own_moves: list[OwnMove] = []
+        """What was published under the cell's key that changed decisions."""
 
     def matured(self, start: int, events: int, threshold: float) -> None:
         """A step's events, from prediction time ``start`` (ms) on, matured under a threshold."""
@@ -81,8 +84,22 @@ class Moving:
     ) -> Output:
         """Put a threshold in force and say so."""
         self.own, self.since_move = move.threshold, 0
+        self._remember(threshold_move(at, move.previous, move.threshold))
         gain = records.Interval(move.expected_gain.value, move.expected_gain.low, move.expected_gain.high)
         return self.record(at, move.threshold, move.previous, reason, gain, known, prevalence, window)
+
+    def reopen(self) -> None:
+        """Let the threshold move again without waiting for the cooldown's end: the scores are others than before."""
+        self.since_move = max(self.since_move, self.identity.config.thresholds.cooldown)
+
+    def mapped(self, at: int, threshold: float, old: CalibrationMap | None, new: CalibrationMap) -> None:
+        """Another map was published while a threshold was in force."""
+        move = map_move(at, threshold, old, new)
+        if move is not None:
+            self._remember(move)
+
+    def _remember(self, move: OwnMove) -> None:
+        self.own_moves = [*self.own_moves[-MOVES_KEPT:], move]
 
     def record(
         self,
@@ -108,14 +125,21 @@ class Moving:
             prevalence=prevalence,
             calibration=None if known is None else known.method,
             window=window,
+            configuration=self.identity.configuration,
         )
         return self.identity.output(at, "thresholds", data)
 
     def state(self) -> dict[str, Any]:
         """Plain values from which ``restore`` continues exactly."""
-        return {"own": self.own, "since_move": self.since_move, "in_force": [list(entry) for entry in self.in_force]}
+        return {
+            "own": self.own,
+            "since_move": self.since_move,
+            "in_force": [list(entry) for entry in self.in_force],
+            "own_moves": [list(move) for move in self.own_moves],
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from ``state``."""
         self.own, self.since_move = state["own"], state["since_move"]
         self.in_force = [(since, threshold) for since, threshold in state["in_force"]]
+        self.own_moves = [OwnMove(*move) for move in state.get("own_moves", [])]

@@ -22,6 +22,7 @@ ROOMS = [
     "subscribe",
     "serve",
     "daemon",
+    "stories",
     "demo",
     "schema",
     "cli",
