@@ -72,11 +72,14 @@ class Gate:
             in_force: the threshold in force.
             events_since_move: matured events since it was put in force.
         """
-        events = evidence.events
-        if evidence.positives < self.positives or events_since_move < max(self.cooldown, events / 2.0):
+        if not self.ready(evidence, events_since_move):
             return None
         solution = self.objective.solve(evidence)
         return None if solution is None else self.judge(evidence, in_force, solution)
+
+    def ready(self, evidence: BinaryEvidence, events_since_move: int) -> bool:
+        """Whether the window holds enough positives, and the last move lies far enough back."""
+        return evidence.positives >= self.positives and events_since_move >= max(self.cooldown, evidence.events / 2.0)
 
     def judge(self, evidence: BinaryEvidence, in_force: float, solution: Solution) -> Move | None:
         """The move towards a solution, wherever that comes from, if this evidence says that it is worth it."""

@@ -36,7 +36,7 @@ from streameval.evidence.binary import check_version
 from streameval.evidence.bins import BINS, threshold_bin
 
 _Z: Final = 3.09
-_LONGEST: Final = 4
+_LONGEST: Final = 16
 _SMALLEST_SHARE: Final = 1e-4
 _STATE_VERSION: Final = 1
 
@@ -115,11 +115,10 @@ class RetrainingPolicy:
         best, error = _cost_at(after, solution.threshold, cost)
         star, star_error = counterfactual(before, after, earlier, cost)
         limit = 1.0 + self.margin
-        excess = best - limit * star
-        if excess <= 0.0:
-            return None
-        if excess <= _Z * sqrt(error**2 + (limit * star_error) ** 2):
-            return "wait" if positives < _LONGEST * LEAST_POSITIVES else None
+        excess, doubt = best - limit * star, _Z * sqrt(error**2 + (limit * star_error) ** 2)
+        if excess <= doubt:
+            # A first look at few positives must not close what a later one would decide.
+            return "wait" if excess > -doubt and positives < _LONGEST * LEAST_POSITIVES else None
         self.last = now
         return Retrain(
             "cost_not_recoverable",

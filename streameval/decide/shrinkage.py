@@ -110,7 +110,9 @@ class Pooled:
         [[1.5, 0.0], [0.0, 1.5]]
         """
         share = events / whole.events
-        bins = np.union1d(segment.bins, whole.bins)
+        bins = np.union1d(segment.bins, whole.bins) if share > 0.0 else segment.bins
+        if share == 0.0:
+            whole = BinaryEvidence.empty()
         mine, theirs = np.searchsorted(bins, segment.bins), np.searchsorted(bins, whole.bins)
 
         def pooled(own: npt.NDArray[Any], other: npt.NDArray[Any]) -> Floats:
@@ -140,7 +142,8 @@ def shrunk(
 
     Args:
         gate: The objective and its bounds.
-        segment, whole: Their windows.
+        segment: The segment's window.
+        whole: The whole's window.
         events: What the whole counts for, of `pseudo_events`.
         in_force: The threshold in force for the segment.
         since: Matured events of the segment since its threshold moved.

@@ -16,6 +16,7 @@ from streameval.detect.conformal import FUNCTIONS
 from streameval.detect.esr import DIRECTIONS, Crossing
 from streameval.detect.examples import HOUR
 from streameval.detect.family import MONITORS, Family, family_of
+from streameval.detect.guard import Caught
 from streameval.detect.label_counts import LabelCounts
 from streameval.detect.reference import Reference
 from streameval.evidence.bins import EDGES
@@ -55,29 +56,29 @@ def watched(
 
 
 def guarded(
-    crossings: list[Crossing],
-    log_threshold: float,
+    caught: Caught,
     before: LabelCounts,
     after: LabelCounts,
     path: Path,
-    threshold: float,
-    costs: tuple[float, float],
-    sign_weight_above: float,
+    maps: tuple[float, tuple[float, float], float],
     since: int,
 ) -> dict[str, Any]:
-    """The account of an alarm of conformal SR, while a reference was learnt; `threshold` is the one in force.
+    """The account of an alarm of the guard, while a reference was learnt.
 
-    `since` (ms) is when the window before began. The means are those of the monitors on that window's own map.
+    `maps` are the threshold in force, the costs and the limit of the weighted residual; `since` (ms) is when the window
+    before began. The means are those of the monitors on that window's own map.
     """
-    family = family_of(before, threshold, costs, sign_weight_above)
-    values = family.values[MONITORS.index(FUNCTIONS[crossings[0].monitor])]
+    first = caught.crossings[0]
+    family = family_of(before, *maps)
+    values = family.values[MONITORS.index(FUNCTIONS[first.monitor])]
     return {
         "phase": "learning",
-        **_crossed(crossings, FUNCTIONS, path),
-        "threshold": float(np.exp(log_threshold)),
+        **_crossed(caught.crossings, FUNCTIONS, path),
+        "threshold": float(np.exp(caught.log_threshold)),
         **_windows(family, values, before, after),
-        "overdispersion": 1.0,
-        "reference": {"from": since, "to": crossings[0].change_at, "events": before.events},
+        "overdispersion": caught.phi,
+        "tempering": 1.0 / caught.phi,
+        "reference": {"from": since, "to": first.change_at, "events": before.events},
     }
 
 

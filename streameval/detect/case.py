@@ -10,7 +10,10 @@ out of the tests of labels. Further:
 
 * a threshold that we moved within one after-window before the change, or between the change and the alarm, may itself
   be the cause. The case is then judged by the events from the change up to that move, if they suffice; else whatever
-  is found is "confounded", and asks for nothing;
+  is found is "confounded", and asks for nothing. The after-window counts as it was when it first held its 250
+  positives: else a case that waits long would find some move near in the end;
+* but no decision of ours moves the scores. Where these are distributed otherwise than before, and the scores that are
+  not left out show a label shift or a covariate shift, that is what it is: our move was an answer to it, not its cause;
 * a change that shows nowhere but in the scores that are left out is "confounded" as well;
 * a move after the alarm (the answer to this very change, say) cannot have caused it: its scores are left out, no more.
 
@@ -26,6 +29,7 @@ from dataclasses import replace
 from typing import Any
 
 from streameval.detect.alarm import Alarm
+from streameval.detect.change_tests import SCORE
 from streameval.detect.diagnosis import LEAST_POSITIVES, Diagnosis, State, diagnose
 from streameval.detect.history import History
 from streameval.detect.label_counts import Histogram, LabelCounts, total
@@ -62,6 +66,8 @@ class Case:
         self.untouched = untouched
         self.since = total([])
         """Events after the alarm."""
+        self.reach: int | None = None
+        """ms from the change to the end of the step at which the after-window first held its positives."""
         self.left_out: list[Band] = []
         """Score bins that the last look left out of the tests of labels (not kept)."""
         self.next_look = 0
@@ -99,40 +105,44 @@ class Case:
             The diagnosis, None while the windows do not suffice.
         """
         self.since, self.after = total([self.since, evidence]), total([self.after, evidence])
+        if self.reach is None and self.after.positives >= LEAST_POSITIVES:
+            self.reach = end - self.alarm.change_at
         late = self.after.events >= self.deadline or not self.may_be_told
         if self.since.events < self.next_look and not late:
             return None
-        bands, near_before, near_after = self._own(end, moves)
-        self.left_out = bands
+        own, before_change, before_alarm = self._own(end, moves)
+        self.left_out = judged = [move.band for move in own]
         after = self.after
-        if near_after and self.untouched is not None and self.untouched.positives >= LEAST_POSITIVES:
-            after, near_after = self.untouched, False
-        found = self._look(after, bands)
+        if before_alarm and self.untouched is not None and self.untouched.positives >= LEAST_POSITIVES:
+            # No decision has changed yet in these events: only moves before the change are left out.
+            after, before_alarm = self.untouched, False
+            judged = [move.band for move in own if move.at <= self.alarm.change_at]
+        found = self._look(after, judged)
         if found is None or found.state == "inconclusive":
             self.next_look = 2 * self.since.events
             if not late:
                 return None
             found = found or Diagnosis("inconclusive")
-        if (near_before or near_after) and found.state != "none":
+        if (before_change or before_alarm) and found.state != "none" and not _of_the_world(found):
             return replace(found, state="confounded")
         return found
 
-    def _own(self, end: int, moves: Sequence[OwnMove] | None) -> tuple[list[Band], bool, bool]:
-        """The bands to leave out; whether a threshold moved shortly before the change, or between it and the alarm."""
+    def _own(self, end: int, moves: Sequence[OwnMove] | None) -> tuple[list[OwnMove], bool, bool]:
+        """The moves in the windows; whether a threshold moved shortly before the change, or from it to the alarm."""
         change_at, alarm = self.alarm.change_at, self.alarm
-        earliest = change_at - (end - change_at)
+        earliest = change_at - (end - change_at if self.reach is None else self.reach)
         # A guard's alarm has no reference: all earlier moves count.
         began = int(alarm.detail.get("reference", {"from": 0})["from"])
         # A map moves often and by little; only one near the change can have to do with it.
-        since = [move for move in moves or () if (earliest if move.by_map else began) <= move.at < end]
-        times = [move.at for move in since if not move.by_map and earliest <= move.at < alarm.at]
-        shortly_before, between = any(at <= change_at for at in times), any(at > change_at for at in times)
-        return [move.band for move in since], shortly_before, between
+        own = [move for move in moves or () if (earliest if move.by_map else began) <= move.at < end]
+        times = [move.at for move in own if not move.by_map and earliest <= move.at < alarm.at]
+        return own, any(at <= change_at for at in times), any(at > change_at for at in times)
 
-    def _look(self, after: LabelCounts, bands: list[Band]) -> Diagnosis | None:
-        before = self.before
+    def _look(self, after: LabelCounts, judged: list[Band]) -> Diagnosis | None:
+        """What the windows say; `judged` is left out of `after`, `left_out` of what came after the alarm."""
+        before, bands = self.before, self.left_out
         phi = max(float(self.alarm.detail.get("overdispersion", 1.0)), 1.0)
-        if min(without(window, bands).positives for window in (before, after)) < LEAST_POSITIVES:
+        if min(without(window, judged).positives for window in (before, after)) < LEAST_POSITIVES:
             return None
         fresh = diagnose(before, self.since, exclude=bands, phi=phi)
         if fresh.state == "none":
@@ -141,7 +151,7 @@ class Case:
             whole = diagnose(before, self.since, phi=phi) if bands else fresh
             state: State = "none" if whole.state == "none" else "confounded"
             return replace(fresh, state=state)
-        found = diagnose(before, after, exclude=bands, phi=phi)
+        found = diagnose(before, after, exclude=judged, phi=phi)
         # The alarm's own events can hide a change that those after it show; they are outnumbered at the next look.
         return replace(found, state="inconclusive") if found.state == "none" else found
 
@@ -157,6 +167,7 @@ class Case:
             "untouched": None if untouched is None else untouched.state(),
             "since": self.since.state(),
             "next_look": self.next_look,
+            "reach": self.reach,
         }
 
     @classmethod
@@ -172,4 +183,11 @@ class Case:
             None if untouched is None else LabelCounts.restore(untouched),
         )
         out.since, out.next_look = LabelCounts.restore(state["since"]), int(state["next_look"])
+        out.reach = None if state["reach"] is None else int(state["reach"])
         return out
+
+
+def _of_the_world(found: Diagnosis) -> bool:
+    """Whether a change shows in the scores, which no decision of ours moves, and is one of their distribution alone."""
+    scores = next((test for test in found.tests if test.name == SCORE), None)
+    return found.state in ("label_shift", "covariate_shift") and scores is not None and scores.rejects

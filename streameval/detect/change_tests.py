@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from scipy.special import chdtrc, logit, ndtr
@@ -43,6 +43,7 @@ TOLERANCE: Final = {PRIOR: 0.1, SCORE_GIVEN_LABEL: 0.05, LABEL_GIVEN_SCORE: 0.05
 """Effects up to these change no decision."""
 
 _EXPECTED: Final = 10.0
+_EDGE: Final = 1e-6
 _MOST_BINS: Final = 24
 
 
@@ -105,14 +106,14 @@ def label_given_score_test(pair: WindowPair, phi: float = 1.0) -> tuple[Test, Sh
 def auc_test(pair: WindowPair, phi: float = 1.0) -> Test:
     """T_AUC: whether the order of scores is worth as much as before; its effect is the fall.
 
-    z is that of the logits: on the AUC's own scale 25 positives reject a hundred times as often as they should.
+    z is that of the logits, and the window after is taken to vary no less than the one before does by its size: few
+    positives that happen to lie close together would otherwise reject twenty times as often as they should.
     """
-    (before, of_before), (after, of_after) = (_auc(window) for window in (pair.before, pair.after))
-    spread_before, spread_after = max(before * (1.0 - before), 1e-6), max(after * (1.0 - after), 1e-6)
-    variance = phi * (of_before / spread_before**2 + of_after / spread_after**2)
-    difference = float(logit(min(max(before, 1e-6), 1.0 - 1e-6)) - logit(min(max(after, 1e-6), 1.0 - 1e-6)))
-    z = difference / sqrt(max(variance, 1e-300))
-    return _judged(AUC, z, 2.0 * float(ndtr(-abs(z))), before - after)
+    before, after = _auc(pair.before), _auc(pair.after)
+    variance = _variance(before.value, before, pair.before)
+    variance += max(_variance(before.value, before, pair.after), _variance(after.value, after, pair.after))
+    z = float(logit(before.value) - logit(after.value)) / sqrt(max(phi * variance, 1e-300))
+    return _judged(AUC, z, 2.0 * float(ndtr(-abs(z))), before.value - after.value)
 
 
 def _judged(name: str, statistic: float, p_value: float, effect: float) -> Test:
@@ -160,15 +161,26 @@ def _level_and_trend(bins: Residuals, phi: float) -> tuple[float, float]:
     return statistic, float(chdtrc(2, statistic))
 
 
-def _auc(window: Floats) -> tuple[float, float]:
-    """`(AUC, variance)` by DeLong's placements on bins; a variance of 0 says nothing and becomes that of one pair."""
+class _Auc(NamedTuple):
+    """An AUC away from 0 and 1, and the variances of DeLong's placements of positives and of negatives."""
+
+    value: float
+    of_positives: float
+    of_negatives: float
+
+
+def _auc(window: Floats) -> _Auc:
     negatives, positives = window
     n0, n1 = float(negatives.sum()), float(positives.sum())
-    if n0 < 2.0 or n1 < 2.0:
-        return 0.5, 1.0
     beaten = (np.cumsum(negatives) - 0.5 * negatives) / n0
     beaten_by = (n1 - np.cumsum(positives) + 0.5 * positives) / n1
     auc = float(positives @ beaten) / n1
-    of_positives = float(positives @ (beaten - auc) ** 2) / (n1 - 1.0)
-    of_negatives = float(negatives @ (beaten_by - auc) ** 2) / (n0 - 1.0)
-    return auc, of_positives / n1 + of_negatives / n0
+    of_positives = float(positives @ (beaten - auc) ** 2) / max(n1 - 1.0, 1.0)
+    of_negatives = float(negatives @ (beaten_by - auc) ** 2) / max(n0 - 1.0, 1.0)
+    return _Auc(min(max(auc, _EDGE), 1.0 - _EDGE), of_positives, of_negatives)
+
+
+def _variance(value: float, auc: _Auc, window: Floats) -> float:
+    """Of the logit of an AUC of so many events as a window holds."""
+    n0, n1 = (float(n) for n in window.sum(axis=1))
+    return (auc.of_positives / n1 + auc.of_negatives / n0) / (value * (1.0 - value)) ** 2

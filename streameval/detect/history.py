@@ -19,8 +19,8 @@ import numpy as np
 
 from streameval.detect.label_counts import Histogram, LabelCounts, total
 
-LEARNING_LIMIT: Final = 96
-WATCHING_LIMIT: Final = 32
+LEARNING_LIMIT: Final = 64
+WATCHING_LIMIT: Final = 24
 
 
 @dataclass(slots=True)

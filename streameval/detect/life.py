@@ -18,6 +18,7 @@ Source: METHODS, sections 1, 5 (windows) and 10.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -26,14 +27,15 @@ import numpy.typing as npt
 from streameval.detect import account
 from streameval.detect.advisory import Advisory
 from streameval.detect.alarm import Alarm, Direction
-from streameval.detect.conformal import FUNCTIONS, Conformal
-from streameval.detect.esr import DIRECTIONS, Crossing, Esr
+from streameval.detect.conformal import FUNCTIONS
+from streameval.detect.esr import Crossing, Esr
 from streameval.detect.examples import HOUR, Examples
 from streameval.detect.family import MONITORS
+from streameval.detect.guard import Guard
 from streameval.detect.history import History
 from streameval.detect.hours import Hours
 from streameval.detect.label_counts import Histogram, LabelCounts, total
-from streameval.detect.reference import Reference, log_threshold_of, reference_of
+from streameval.detect.reference import Reference, reference_of
 from streameval.detect.season import Known
 from streameval.evidence.binary import BinaryEvidence, check_version
 from streameval.evidence.exact import UNIT
@@ -91,7 +93,7 @@ class Watch:
         """Alarms since a reference was last learnt."""
         self._given: LabelCounts | None = None
         self._esr: Esr | None = None
-        self._guard: Conformal | None = None
+        self._guard: Guard | None = None
         self._path: list[tuple[int, npt.NDArray[np.float32]]] = []
 
     @property
@@ -125,6 +127,8 @@ class Watch:
         passed through the same wait and censoring as live data may say what is normal; give their time
         `[from, to)` (ms) in `matured_over`, and if they suffice the watch begins at once, at the threshold in force.
         """
+        if not counts.counts.any():
+            return
         self._given = LabelCounts.of(counts)
         if matured_over is None or self.reference is not None:
             return
@@ -249,31 +253,21 @@ class Watch:
 
     def _guarded(self, examples: Examples, start: int, end: int, threshold: float) -> list[Alarm]:
         if self._guard is None:
-            self._guard = Conformal(start, self.sign_weight_above)
+            self._guard = Guard(start, self.sign_weight_above)
             self._path = []
-        self._guard.step(examples, end)
-        self._keep(end, self._guard.log_statistic)
         history = self.history
-        monitors = self.segments * len(FUNCTIONS) * len(DIRECTIONS)
-        limit = log_threshold_of(history.events, history.end - history.start, self.promise_ms, monitors)
-        crossings = self._guard.crossings(limit)
-        # A change within the first step of all has nothing before it that it could be told from.
-        if not crossings or len(history.blocks) < 2:
+        caught = self._guard.step(examples, history, end, self.promise_ms, self.segments)
+        self._keep(end, self._guard.log_statistic)
+        if caught is None:
             return []
-        change_at = max(crossings[0].change_at, history.blocks[0].end)
+        first = caught.crossings[0]
+        # Nothing lies before a change in the first step that it could be told from.
+        change_at = max(first.change_at, history.blocks[0].end)
         before, after = history.until(change_at).total(), history.since(change_at)
-        detail = account.guarded(
-            crossings,
-            limit,
-            before,
-            after.total(),
-            self._path,
-            threshold,
-            self.costs,
-            self.sign_weight_above,
-            history.start,
-        )
-        alarm = _alarm(crossings[0], FUNCTIONS, "conformal_sr", change_at, end, detail)
+        maps = (threshold, self.costs, self.sign_weight_above)
+        detail = account.guarded(caught, before, after.total(), self._path, maps, history.start)
+        first = replace(first, log_statistic=first.log_statistic / caught.phi)
+        alarm = _alarm(first, FUNCTIONS, "conformal_sr", change_at, end, detail)
         self._learn_again(alarm, before, after)
         return [alarm]
 
@@ -367,7 +361,7 @@ class Watch:
         if state.get("given") is not None:
             out._given = LabelCounts.restore(state["given"])
         if state.get("guard") is not None:
-            out._guard = Conformal.restore(state["guard"])
+            out._guard = Guard.restore(state["guard"])
         if state["reference"] is not None:
             out.reference = Reference.restore(state["reference"])
             out._esr = Esr.restore({"values": out.reference.family.values, **state["esr"]})

@@ -7,13 +7,14 @@ import pytest
 from binary_streams import YEAR, scores, step
 
 from streameval.decide.objectives import Cost
-from streameval.decide.retraining import Retrain, RetrainingPolicy, counterfactual
-from streameval.detect.alarm import Alarm
+from streameval.decide.retraining import Retrain, RetrainingPolicy, counterfactual, implied_costs
+from streameval.detect.case import Case
+from streameval.detect.diagnosis import State, diagnose
 from streameval.detect.life import Watch
 from streameval.evidence.binary import BinaryEvidence
 
 IN_FORCE, COST = 1 / 11, Cost(1.0, 10.0)
-HARM = Alarm("cost", "confirmed", 1e9, "up", 0, 1)
+DRIFT = "concept_drift"
 
 
 def before() -> BinaryEvidence:
@@ -48,25 +49,36 @@ AFTER = {
 @pytest.mark.parametrize("kind", sorted(AFTER))
 @pytest.mark.parametrize("events", [6_000, 20_000])
 def test_it_asks_under_concept_drift_alone(kind: str, events: int) -> None:
-    asked = 0
-    reference = before()
+    """With the diagnosis of the same windows; and the rule of costs alone, whatever the diagnosis, says no as well."""
+    asked, unsure, reference = 0, 0, before()
     for seed in range(15):
-        answer = RetrainingPolicy((1.0, 10.0)).consider(
-            HARM, reference, AFTER[kind](np.random.default_rng(seed), events), IN_FORCE, 1
-        )
-        asked += isinstance(answer, Retrain)
+        after = AFTER[kind](np.random.default_rng(seed), events)
+        found = diagnose(reference, after).state
+        answers = [
+            RetrainingPolicy((1.0, 10.0)).consider(state, 0, reference, after, IN_FORCE, 1) for state in (found, DRIFT)
+        ]
+        asked += isinstance(answers[0], Retrain)
+        unsure += isinstance(answers[1], Retrain)
     assert asked >= 13 if "concept" in kind else asked == 0
+    assert unsure >= 13 if "concept" in kind else unsure == 0
+
+
+@pytest.mark.parametrize("state", ["none", "covariate_shift", "label_shift", "miscalibration", "inconclusive"])
+def test_no_other_state_asks_whatever_the_costs_are(state: State) -> None:
+    after = AFTER["concept"](np.random.default_rng(0), 20_000)
+    assert RetrainingPolicy((1.0, 10.0)).consider(state, 0, before(), after, IN_FORCE, 1) is None
+    assert RetrainingPolicy((1.0, 10.0)).consider("confounded", 0, before(), after, IN_FORCE, 1) is None
 
 
 def test_a_request_says_what_it_was_read_from() -> None:
     answer = RetrainingPolicy((1.0, 10.0)).consider(
-        HARM, before(), AFTER["concept"](np.random.default_rng(0), 20_000), IN_FORCE, 77
+        DRIFT, 5, before(), AFTER["concept"](np.random.default_rng(0), 20_000), IN_FORCE, 77
     )
     assert isinstance(answer, Retrain)
     assert answer.attainable.low > 1.1 * answer.counterfactual
     assert answer.in_force.value >= answer.attainable.value
     assert answer.priority == pytest.approx(answer.attainable.value / answer.counterfactual - 1.0)
-    assert answer.at == 77
+    assert (answer.change_at, answer.at) == (5, 77)
 
 
 def test_the_counterfactual_is_what_the_reference_model_would_pay() -> None:
@@ -81,39 +93,44 @@ def test_the_counterfactual_is_what_the_reference_model_would_pay() -> None:
     assert counterfactual(reference, covariate, IN_FORCE, COST)[0] == pytest.approx(paid, rel=0.06)
 
 
-def test_it_waits_for_positives_and_asks_once_a_cooldown() -> None:
+def test_it_waits_for_positives_and_out_a_cooldown() -> None:
     policy, reference = RetrainingPolicy((1.0, 10.0), cooldown_ms=1000), before()
     rng = np.random.default_rng(0)
-    assert policy.consider(HARM, reference, AFTER["concept"](rng, 1_000), IN_FORCE, 0) == "wait"
+    assert policy.consider(DRIFT, 0, reference, AFTER["concept"](rng, 1_000), IN_FORCE, 0) == "wait"
     after = AFTER["concept"](rng, 20_000)
-    assert isinstance(policy.consider(HARM, reference, after, IN_FORCE, 5000), Retrain)
-    assert policy.consider(HARM, reference, after, IN_FORCE, 5999) is None
+    assert isinstance(policy.consider(DRIFT, 0, reference, after, IN_FORCE, 5000), Retrain)
+    assert policy.consider(DRIFT, 0, reference, after, IN_FORCE, 5999) == "wait"
     again = RetrainingPolicy((1.0, 10.0), cooldown_ms=1000)
     again.resume(policy.state())
-    assert again.consider(HARM, reference, after, IN_FORCE, 5999) is None
-    assert isinstance(again.consider(HARM, reference, after, IN_FORCE, 6000), Retrain)
+    assert again.consider(DRIFT, 0, reference, after, IN_FORCE, 5999) == "wait"
+    assert isinstance(again.consider(DRIFT, 0, reference, after, IN_FORCE, 6000), Retrain)
 
 
-def test_an_advisory_signal_never_asks() -> None:
-    advisory = Alarm("ADWIN", "advisory", 1.0, "up", 0, 1)
-    after = AFTER["concept"](np.random.default_rng(0), 20_000)
-    assert RetrainingPolicy((1.0, 10.0)).consider(advisory, before(), after, IN_FORCE, 0) is None
+def test_an_objective_without_costs_weighs_errors_as_its_threshold_does() -> None:
+    """Where 1 in 20 is positive, an error rate would hardly rise when a model no longer tells them apart."""
+    reference, after = before(), AFTER["concept"](np.random.default_rng(0), 20_000)
+    fp, fn = implied_costs(reference, IN_FORCE)
+    assert fn / fp == pytest.approx(10.0, rel=0.15)
+    assert isinstance(RetrainingPolicy(None).consider(DRIFT, 0, reference, after, IN_FORCE, 1), Retrain)
+    assert RetrainingPolicy((1.0, 1.0)).consider(DRIFT, 0, reference, after, IN_FORCE, 1) is None
 
 
 @pytest.mark.parametrize(("apart", "prevalence", "asks"), [(1.0, 0.05, True), (2.0, 0.15, False), (1.0, 0.12, True)])
 def test_from_the_stream_to_the_request(apart: float, prevalence: float, asks: bool) -> None:
-    """Watch, alarm, windows and policy together, as the engine calls them."""
+    """Watch, alarm, case and policy together, as the engine calls them."""
     rng, policy, answers = np.random.default_rng(9), RetrainingPolicy((1.0, 10.0)), []
     watch = Watch(10_000, 250, YEAR, costs=(1.0, 10.0), advisory=())
-    pending: Alarm | None = None
+    case: Case | None = None
     for k in range(120):
         evidence = step(rng) if k < 50 else step(rng, apart=apart, prevalence=prevalence)
-        for alarm in watch.step(evidence, k, k + 1, IN_FORCE):
-            pending = alarm
-        if pending is not None and watch.before is not None and watch.after is not None:
-            answer = policy.consider(pending, watch.before, watch.after, IN_FORCE, k)
-            if answer != "wait":
-                answers.append(answer)
-                pending = None
+        alarms = watch.step(evidence, k, k + 1, IN_FORCE)
+        found = None if case is None else case.step(evidence, k + 1, [])
+        if case is not None and found is not None:
+            change_at = case.alarm.change_at
+            answers.append(policy.consider(found.state, change_at, case.before, case.after, IN_FORCE, k))
+            case = None
+        for alarm in alarms:
+            assert watch.before is not None
+            case = Case.opened(alarm, k, 40_000, watch.before, watch.changed, [])
     assert len(answers) == 1
     assert isinstance(answers[0], Retrain) == asks

@@ -9,9 +9,11 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from itertools import islice
 
 import numpy as np
-from binary_streams import STEP, YEAR, step
+from binary_streams import STEP, YEAR, frozen, step
+from seasonal_streams import daily, feed, steps
 
 from streameval.detect.life import Watch
 
@@ -42,18 +44,24 @@ def main() -> None:
                     break
         delay = f"{np.median(delays):.0f}" if delays else "-"
         print(f"{name:18s} found {len(delays)}/{streams}, median delay {delay}, first {dict(first)}")
-    rng = np.random.default_rng(0)
-    steps = [step(rng) for _ in range(150)]
-    spent = {}
-    for advisory in ((), ("ADWIN",)):
-        watch, times = Watch(10_000, 250, YEAR, costs=(1.0, 10.0), advisory=advisory), []
-        for k, evidence in enumerate(steps):
-            begun = time.perf_counter()
-            watch.step(evidence, k * MINUTE, (k + 1) * MINUTE, 1 / 11)
-            times.append(time.perf_counter() - begun)
-        spent[advisory] = float(np.median(times[40:]))
-    alone, advised = spent.values()
-    print(f"a watching step: {alone * 1e6:.0f} us, with ADWIN {advised / alone:.2f} times that")
+    costs(streams)
+
+
+def costs(streams: int) -> None:
+    """Print the median time of a step in each phase, and what is stored."""
+    for name, rate, per_day, events, advisory in (
+        ("learning, on guard", daily(amplitude=0.0), 1_000_000, 10**9, ()),
+        ("watching", daily(amplitude=0.0), 1_000_000, 20_000, ()),
+        ("watching, with ADWIN", daily(amplitude=0.0), 1_000_000, 20_000, ("ADWIN",)),
+        ("watching a season, steps of an hour", daily(), 12_000, 30_000, ()),
+    ):
+        watch, times = Watch(events, 250, YEAR, costs=(1.0, 10.0), advisory=advisory), []
+        for stepped in islice(steps(np.random.default_rng(0), rate, per_day), 60 + 20 * streams):
+            begun = time.process_time()
+            feed(watch, stepped)
+            times.append(time.process_time() - begun)
+        size = len(frozen(watch.state()))
+        print(f"{name:36s} {np.median(times[60:]) * 1e6:4.0f} us a step, state of {size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

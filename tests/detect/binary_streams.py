@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
+from streameval.detect.examples import Examples
 from streameval.evidence.binary import BinaryEvidence
 
 STEP = 500
@@ -28,3 +29,11 @@ def step(rng: np.random.Generator, n: int = STEP, *, prevalence: float = 0.05, a
 def frozen(state: dict[str, object]) -> bytes:
     """A state as bytes, to compare every bit of it."""
     return msgspec.msgpack.encode(state, enc_hook=lambda array: [array.dtype.str, array.tobytes()])
+
+
+def as_examples(evidence: BinaryEvidence, at: int) -> Examples:
+    """A histogram's events one by one, all of the cohort `at` (ms); their ids are numbers that no other step has."""
+    bins = np.concatenate([np.repeat(evidence.bins, evidence.counts[label]) for label in (0, 1)])
+    label = np.repeat(np.array([0, 1], np.int8), evidence.counts.sum(axis=1))
+    ids = np.arange(bins.size, dtype=np.uint64) + (np.uint64(at + 1) << np.uint64(20))
+    return Examples(np.full(bins.size, at, dtype=np.int64), ids, bins, label)

@@ -80,14 +80,13 @@ def test_a_restored_detector_equals_one_that_ran_on_also_across_its_bound(name: 
     rng = np.random.default_rng(1)
     one = Advisory(name)
     other = one
-    for k in range(260):
+    for k in range(260 if one.kind.input == "sample" else 80):
         if k % 37 == 5:
             other = Advisory.restore(one.state())
         stepped = scored(rng, int(rng.binomial(500, 0.05 if k // 60 % 2 else 0.4)))
         found = one.step(*stepped)
         if other is not one:
             assert other.step(*stepped) == found
-    assert one.kind.kept < 260 or one.kind.input != "sample"
     ours, theirs = one.state(), other.state()
     assert np.array_equal(ours.pop("values"), theirs.pop("values"))
     assert ours == theirs

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import pytest
-from binary_streams import YEAR, frozen, step
+from binary_streams import YEAR, as_examples, frozen, step
+from seasonal_streams import daily, feed, steps
 
 from streameval.detect.advisory import DETECTORS, Advisory
+from streameval.detect.conformal import Conformal
 from streameval.detect.esr import Esr
 from streameval.detect.life import Watch
 from streameval.evidence.binary import BinaryEvidence
@@ -19,6 +23,26 @@ Step = Callable[[Any, BinaryEvidence, int], Any]
 
 def _labels(evidence: BinaryEvidence) -> np.ndarray:
     return np.array([evidence.negatives, evidence.positives], dtype=float)
+
+
+def _guarded(detector: Conformal, evidence: BinaryEvidence, k: int) -> Any:
+    detector.step(as_examples(evidence, k).ordered(), k)
+    return detector.crossings(16.0)
+
+
+@cache
+def _learnt() -> dict[str, Any]:
+    """A watch that knows a daily season."""
+    watch = Watch(20_000, 250, YEAR, advisory=("ADWIN",))
+    for stepped in islice(steps(np.random.default_rng(0), daily(amplitude=0.25), 10_000), 80):
+        feed(watch, stepped)
+    assert watch.season == "day"
+    return watch.state()
+
+
+def _seasonal(detector: Watch, evidence: BinaryEvidence, k: int) -> Any:
+    at = (100 * 24 + k) * 3_600_000
+    return detector.step(evidence, at, at + 3_600_000, 0.1, lambda: as_examples(evidence, at))
 
 
 CASES: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], Step]] = {
@@ -32,6 +56,13 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], Step]] = {
         Watch.restore,
         lambda d, e, k: d.step(e, k, k + 1, 0.1),
     ),
+    "watch on guard": (
+        lambda: Watch(100_000, 100, YEAR),
+        Watch.restore,
+        lambda d, e, k: d.step(e, k, k + 1, 0.1, lambda: as_examples(e, k)),
+    ),
+    "watch with a season": (lambda: Watch.restore(_learnt()), Watch.restore, _seasonal),
+    "conformal": (lambda: Conformal(0, 0.2), Conformal.restore, _guarded),
     **{
         name: (
             lambda name=name: Advisory(name),

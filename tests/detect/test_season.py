@@ -10,7 +10,7 @@ from binary_streams import YEAR
 from seasonal_streams import DAY, Rate, bursts, daily, feed, steps
 
 from streameval.detect.examples import HOUR
-from streameval.detect.family import LABEL
+from streameval.detect.family import COST, LABEL
 from streameval.detect.hours import Hours
 from streameval.detect.label_counts import LabelCounts
 from streameval.detect.life import Watch
@@ -161,3 +161,22 @@ def test_parts_of_a_step_are_judged_by_their_own_hours() -> None:
     assert one._esr is not None
     assert other._esr is not None
     assert (other._esr.log_statistic <= one._esr.log_statistic + 1e-9).all()
+
+
+def test_a_threshold_move_gives_the_cost_bounds_of_its_own_by_hour_and_leaves_the_others() -> None:
+    watched = Watch(40_000, 250, YEAR, costs=(1.0, 10.0), advisory=())
+    for stepped in islice(steps(np.random.default_rng(8), daily(amplitude=0.5), 10_000), 90):
+        feed(watched, stepped)
+    reference = watched.reference
+    assert reference is not None
+    assert {LABEL, COST} <= set(reference.season.waves)
+    noon, midnight = ([bound.copy() for bound in reference.bounds_at(hour)] for hour in (6, 18))
+    assert noon[0][COST] > midnight[0][COST]
+    watched.epoch(0.5, 10 * DAY)
+    again = reference.bounds_at(6)
+    for before, after in zip(noon, again, strict=True):
+        assert np.array_equal(before[:COST], after[:COST])
+        assert before[COST] != after[COST]
+    other = Watch.restore(watched.state())
+    assert other.reference is not None
+    assert np.array_equal(other.reference.bounds_at(6)[0], again[0])

@@ -10,10 +10,13 @@ Source: METHODS, section 4.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from streameval.evidence.binary import BinaryEvidence
+import numpy.typing as npt
+
+from streameval.detect.label_counts import Histogram
 
 Standing = Literal["held", "missed", "slack"]
 
@@ -36,6 +39,24 @@ class Gain:
     present: float
 
 
+class Evidence(Histogram, Protocol):
+    """What objectives read: counts by bin and label, and sums of KPIs by bin. Counts need not be whole numbers."""
+
+    @property
+    def events(self) -> float:
+        """How many events."""
+        ...
+
+    @property
+    def kpis(self) -> Mapping[str, tuple[float, float, float]]:
+        """KPI -> (events that have it, total, sum of squares), in units of its scale."""
+        ...
+
+    def value_sums(self, name: str) -> npt.NDArray[Any]:
+        """[k]: a KPI's sum by bin."""
+        ...
+
+
 class Objective(Protocol):
     """A way to choose thresholds from evidence."""
 
@@ -44,15 +65,15 @@ class Objective(Protocol):
         """The objective's name in the configuration."""
         ...
 
-    def solve(self, evidence: BinaryEvidence) -> Solution | None:
+    def solve(self, evidence: Evidence) -> Solution | None:
         """The best threshold; None where the evidence cannot say (no events, no positives)."""
         ...
 
-    def value_at(self, evidence: BinaryEvidence, threshold: float) -> float | None:
+    def value_at(self, evidence: Evidence, threshold: float) -> float | None:
         """The objective's value at a threshold; None where it is undefined."""
         ...
 
-    def gain(self, evidence: BinaryEvidence, in_force: float, proposed: float) -> Gain:
+    def gain(self, evidence: Evidence, in_force: float, proposed: float) -> Gain:
         """What a move from a threshold to another would win."""
         ...
 
@@ -61,10 +82,10 @@ class Objective(Protocol):
 class Targeted(Objective, Protocol):
     """An objective with a target to hold."""
 
-    def standing(self, evidence: BinaryEvidence, threshold: float, z: float) -> Standing:
+    def standing(self, evidence: Evidence, threshold: float, z: float) -> Standing:
         """How a threshold stands to the target, at z standard errors."""
         ...
 
-    def repair(self, evidence: BinaryEvidence, in_force: float, proposed: float) -> Gain:
+    def repair(self, evidence: Evidence, in_force: float, proposed: float) -> Gain:
         """What a move would win in the target's own measure, where that is missed."""
         ...

@@ -24,7 +24,7 @@ _MARGIN_Z: Final = 1.6449
 Floats = npt.NDArray[np.float64]
 
 
-def holds(hits: npt.NDArray[np.int64], misses: npt.NDArray[np.int64], target: float) -> npt.NDArray[np.bool_]:
+def holds(hits: npt.NDArray[Any], misses: npt.NDArray[Any], target: float) -> npt.NDArray[np.bool_]:
     """bool[n]: where the 5 % quantile of Beta(hits + 1, misses + 1) is at least the target.
 
     >>> holds(np.array([90, 99]), np.array([10, 1]), 0.9).tolist()
