@@ -102,16 +102,26 @@ def binary_metrics(
         found["average_precision"] = _average_precision(ranked, n0, n1)
         if n0:
             found["auc"] = _auc(ranked, n0, n1)
-    c = confusion(evidence, threshold)
+    found |= decision_metrics(confusion(evidence, threshold), objective_cost)
+    return {name: estimate for name, estimate in found.items() if estimate is not None}
+
+
+def decision_metrics(c: Confusion, objective_cost: tuple[float, float] | None = None) -> dict[str, Estimate]:
+    """Those of the metrics that count right and wrong decisions; `cost` where costs are given.
+
+    >>> round(decision_metrics(Confusion(30, 10, 10, 50))["f1"].value, 3)
+    0.75
+    """
+    found = {}
     if c.tp + c.fp:
         found["precision"] = proportion(c.tp, c.fp)
     if c.tp + c.fn:
         found["recall"] = proportion(c.tp, c.fn)
     if c.tp + c.fp + c.fn:
         found["f1"] = _f1(c)
-    if objective_cost is not None and n0 + n1:
+    if objective_cost is not None and any(c):
         found["cost"] = _cost(c, *objective_cost)
-    return {name: estimate for name, estimate in found.items() if estimate is not None}
+    return found
 
 
 def auc_of(negatives: np.ndarray, positives: np.ndarray) -> float:

@@ -67,6 +67,7 @@ class Predictions:
         record_ts: int64[n], -1 where the log has none.
         kind: int32[n], index into `kinds`; -1 = a model that is not configured here (the row still moves the clock).
         kinds: the distinct kinds of this batch, in order of first appearance.
+        propensity: float64[n], P(the label will be observed), nan where none is given; None where no model asks for it.
     """
 
     topic: str
@@ -78,6 +79,7 @@ class Predictions:
     record_ts: I64
     kind: I32
     kinds: list[Kind]
+    propensity: F64 | None = None
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -94,6 +96,7 @@ class Predictions:
             self.record_ts[rows],
             self.kind[rows],
             self.kinds,
+            None if self.propensity is None else self.propensity[rows],
         )
 
 

@@ -113,12 +113,14 @@ class ModelSpec:
         task: ``binary`` (others are refused by the configuration before they come here).
         segments: configured segment names, in order.
         kpis: names of the outcome values that the model reads.
+        propensity: whether the model reads the propensity of its predictions.
     """
 
     name: str
     task: str = "binary"
     segments: tuple[str, ...] = ()
     kpis: tuple[str, ...] = ()
+    propensity: bool = False
 
 
 def schemas() -> dict[str, dict[str, Any]]:

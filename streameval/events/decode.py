@@ -193,8 +193,15 @@ class Decoder:
             _record_times(batch, reading.where),
             kind,
             kinds,
+            self._propensities(reading.events),
         )
         return rows, _rejections(batch, reading, unknown)
+
+    def _propensities(self, events: Sequence[Prediction]) -> F64 | None:
+        """The propensities of predictions, if a model asks for them."""
+        if not any(model.propensity for model in self.models):
+            return None
+        return np.array([event.propensity or np.nan for event in events], dtype=np.float64)
 
     def outcomes(self, batch: Batch) -> tuple[Outcomes, list[Rejection]]:
         """Outcomes of a batch in offset order, and its rejections by offset.

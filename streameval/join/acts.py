@@ -110,13 +110,22 @@ class Labelled:
     def __len__(self) -> int:
         return len(self.at)
 
+    @property
+    def columns(self) -> list[NDArray[Any]]:
+        """The columns, in the order of the arguments."""
+        return [getattr(self, f.name) for f in fields(self)]
+
+    def take(self, rows: NDArray[Any]) -> Self:
+        """The rows at an index or a mask."""
+        return type(self)(*(column[rows] for column in self.columns))
+
     @classmethod
     def join(cls, parts: list[Self]) -> Self:
         """All rows of the parts, one after the other."""
         parts = [part for part in parts if len(part)]
         if len(parts) < 2:
             return parts[0] if parts else cls()
-        return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
+        return cls(*(np.concatenate(columns) for columns in zip(*(part.columns for part in parts), strict=True)))
 
 
 @dataclass(slots=True)

@@ -187,6 +187,11 @@ class Join:
         return sum(len(run) for run in self._rows.runs) + len(self._predictions)
 
     @property
+    def ahead(self) -> int:
+        """Outcomes in memory that T has not reached."""
+        return len(self._outcomes)
+
+    @property
     def next_close(self) -> int:
         """A time before which no further cohort closes: as late as is known without looking at the rows."""
         if len(self._open) and self._open.start[-1] >= self._closed_to:

@@ -1,7 +1,10 @@
 """Section 3 of the methods: root mean squared error of the prevalence of 5,000 scores, at 5 % and at 10 %.
 
 Two normal classes two standard deviations apart; a reference of a million events at 5 %, so its own error is small.
-Then V_ref, the floor that a reference of 20,000 events sets. Run: python tests/evaluate/bench_prevalence.py [samples]
+Then V_ref, the floor that a reference of 20,000 events sets, and the filter that fuses labels and scores: how far it is
+off twenty groups of 1,000 after the last labels, with and without the scores, and with and without its jumps.
+
+Run: python tests/evaluate/bench_prevalence.py [samples]
 """
 
 import sys
@@ -9,7 +12,9 @@ import sys
 import numpy as np
 from scipy.special import expit, logit
 
+from streameval.evaluate import prevalence_filter
 from streameval.evaluate.mixture import MixtureReference, pacc
+from streameval.evaluate.prevalence_filter import PrevalenceFilter, ahead
 from streameval.evidence import BinaryEvidence, ScoreHistogram
 
 METHODS = {"matured labels": (0.0032, 0.0042), "PACC": (0.0055, 0.0065), "mixture": (0.0057, 0.0064)}
@@ -55,6 +60,63 @@ def floor(prevalence, references, seed=6):
     return float(np.std(values) / prevalence)
 
 
+KINDS = ("constant", "rare", "jump", "walk")
+
+
+def paths(rng):
+    """Prevalences of 40 groups that have matured and of 20 that wait, by kind of stream."""
+    wander = expit(logit(0.05) + np.cumsum(rng.normal(0.0, 0.05, 60)))
+    return {
+        "constant": np.full(60, 0.05),
+        "rare": np.full(60, 0.01),
+        "jump": np.where(np.arange(60) < 45, 0.05, 0.15),
+        "walk": wander,
+    }
+
+
+def follow(streams, kinds=KINDS, size=1000, reference_events=20_000, seed=7):
+    """By kind: relative root mean squared error of the prevalence now, fused and by labels alone; coverage; bias."""
+    found = {}
+    for kind in kinds:
+        rows = []
+        for number in range(streams):
+            rng = np.random.default_rng(seed * 1000 + number)
+            path = paths(rng)[kind]
+            start = 0.01 if kind == "rare" else 0.05
+            events = 4 * reference_events if kind == "rare" else reference_events
+            mixture = MixtureReference(BinaryEvidence.of(*sample(rng, events, start, start)))
+            one = PrevalenceFilter()
+            for step, p in enumerate(path[:40].tolist()):
+                score, y = sample(rng, size, p, start)
+                said = None
+                if one.belief is not None:
+                    share, variance = _observed(mixture, score, one.belief.prevalence)
+                    said = (share, variance)
+                one.matured(size, int(y.sum()), said)
+                if step == 0:
+                    one.trust(mixture.logit_variance)
+            belief = one.belief
+            for p in path[40:].tolist():
+                said = _observed(mixture, sample(rng, size, p, start)[0], belief.prevalence)
+                belief = ahead(belief, said, one.noise)
+            true, estimate = path[-1], belief.estimate
+            covered = estimate.low <= true <= estimate.high
+            rows.append((estimate.value / true - 1, one.belief.prevalence / true - 1, covered))
+        fused, labels, covered = np.array(rows, float).T
+        found[kind] = {
+            "fused": float(np.sqrt(np.mean(fused**2))),
+            "labels": float(np.sqrt(np.mean(labels**2))),
+            "covered": float(covered.mean()),
+            "bias": float(fused.mean()),
+        }
+    return found
+
+
+def _observed(mixture, score, p):
+    share, variance = mixture.observed(mixture.counts(ScoreHistogram.of(score))[np.newaxis], np.array([p]))
+    return float(share[0]), float(variance[0])
+
+
 if __name__ == "__main__":
     samples = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     errors, covered = rmse(samples)
@@ -63,3 +125,7 @@ if __name__ == "__main__":
     print(f"mixture intervals that cover: {covered:.3f}")
     for prevalence, target in FLOOR.items():
         print(f"floor of a reference of 20,000 at {prevalence}: {floor(prevalence, samples):.3f} ({target:.3f}) of it")
+    for title, chance in (("the filter", prevalence_filter._LOG_JUMP), ("without jumps", -1e9)):
+        prevalence_filter._LOG_JUMP = chance
+        for kind, row in follow(samples).items():
+            print(f"{title}: {kind:9}" + " ".join(f"{name} {value:+.3f}" for name, value in row.items()))

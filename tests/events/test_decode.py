@@ -406,3 +406,18 @@ def test_take_keeps_what_rows_mean():
     assert [some.kinds[code][:2] for code in some.kind] == [("churn", "0"), ("fraud", "2")]
     outs, _ = Decoder(MODELS).outcomes(batch([outcome(), outcome(values={"revenue": 2})]))
     assert outs.take(np.array([False, True])).kpis["revenue"].tolist() == [2.0]
+
+
+def test_propensities_are_read_where_a_model_asks_for_them():
+    values = [
+        b'{"id":"a","model":"fraud","ts":1714564800000,"score":0.25,"propensity":0.1}',
+        b'{"id":"b","model":"fraud","ts":1714564800000,"score":2,"propensity":0.2}',
+        b'{"id":"c","model":"fraud","ts":1714564800000,"score":0.5}',
+    ]
+    batch = Batch("predictions", 0, np.arange(3), values)
+    rows, rejected = Decoder([ModelSpec("fraud", propensity=True)]).predictions(batch)
+    assert len(rejected) == 1
+    assert rows.propensity[0] == 0.1
+    assert np.isnan(rows.propensity[1])
+    assert rows.take(np.array([0])).propensity.tolist() == [0.1]
+    assert Decoder([ModelSpec("fraud")]).predictions(batch)[0].propensity is None
