@@ -129,7 +129,7 @@ class Player(threading.Thread):
                 self._feeder.flush()
                 log.info("demo_played", cure="none needed: the page stays until Ctrl-C")
         except StreamevalError as error:
-            log.error("demo_interrupted", error=str(error))
+            log.warning("demo_interrupted", error=str(error))
         finally:
             self._feeder.close()
 

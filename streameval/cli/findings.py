@@ -14,7 +14,6 @@ from streameval.cli.rate import Rate, measured
 from streameval.cli.stored import newest
 from streameval.config import Config, Kafka, LogDir, duration_text
 from streameval.config.worker import OUTPUTS
-from streameval.daemon.reports import with_reports
 from streameval.errors import ConfigValueError, StreamevalError
 from streameval.transport.opening import open_transport
 from streameval.transport.protocol import MAX_RECORD, Transport
@@ -38,6 +37,8 @@ class Finding(NamedTuple):
 
 def examine(config: Config) -> Iterator[Finding]:
     """All points, in the order in which a start would meet them."""
+    from streameval.daemon.reports import with_reports  # noqa: PLC0415 - brings the engine, which takes a second
+
     yield from _names(config)
     try:
         config = with_reports(config)
@@ -140,12 +141,31 @@ def _transport(config: Config, transport: Transport) -> Iterator[Finding]:
     record = transport.commit_record(config.worker)
     said = "nothing yet" if record is None else f"{record.n}, lineage {record.lineage}"
     yield Finding("ok", "commits", f"the last commit of {config.worker} is {said}")
+    yield from _retention(config, transport)
     shortcomings = getattr(transport, "shortcomings", None)
     if shortcomings is not None:
         found = shortcomings()
         yield from (Finding("warn", "topic settings", said) for said in found)
         if not found:
             yield Finding("ok", "topic settings", f"fit records of {MAX_RECORD:,} bytes")
+
+
+def _retention(config: Config, transport: Transport) -> Iterator[Finding]:
+    """Whether the inputs are kept for as long as rows wait: what a lost state is made anew from."""
+    kept_for = getattr(transport, "kept_for", None)
+    if kept_for is None:
+        return
+    needed = max(model.labels.wait + model.labels.amend for model in config.models)
+    for topic, kept in kept_for((*config.topics.predictions, *config.topics.outcomes)).items():
+        if kept is None:
+            cure = "grant DescribeConfigs on the topic to have it checked"
+            yield Finding("ok", "retention", f"{topic}: how long it is kept cannot be seen", cure)
+        elif 0 <= kept < needed:
+            found = f"{topic} is kept for {duration_text(kept)}, rows wait for up to {duration_text(needed)}"
+            cure = "raise retention.ms, or a lost state directory cannot be made anew"
+            yield Finding("warn", "retention", found, cure)
+        else:
+            yield Finding("ok", "retention", f"{topic} is kept {duration_text(kept) if kept >= 0 else 'for ever'}")
 
 
 def _outputs(chosen: Kafka, found: dict[str, list[int]]) -> Finding:

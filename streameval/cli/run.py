@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
 
+from streameval import logs
 from streameval.cli.options import ConfigFile, Level, LogLevel
 from streameval.cli.progress import Meter
 from streameval.cli.serving import serving
+from streameval.cli.sharding import shard_of
 from streameval.config import load
-from streameval.errors import UsageError
+from streameval.errors import StreamevalError
 from streameval.logs import log_record
 from streameval.transport.protocol import Record
 
@@ -71,13 +75,21 @@ def run(
 
     SIGTERM and Ctrl-C stop it cleanly; whatever stops it, a new start goes on where it was and publishes nothing twice.
     The log goes to stderr: coloured on a terminal, JSON lines in a pipe. Drift alarms, thresholds and retraining
-    requests stand in it with the record that is on the topic.
+    requests stand in it with the record that is on the topic. What ends it stands there too, as "failed".
     """
+    logs.configure(log_level.value)
+    with _told_in_the_log():
+        _run(config, until_end=until_end, fresh=fresh, shard=shard, port=port, host=host, level=log_level.value)
+
+
+def _run(
+    config: Path, *, until_end: bool, fresh: bool, shard: str | None, port: int | None, host: str | None, level: str
+) -> None:
     checked = load(config)
     from streameval.daemon.daemon import Daemon  # noqa: PLC0415 - takes a second to import
 
-    with Meter("reading", level=log_level.value, shown=until_end) as meter:
-        part = _shard(shard)
+    with Meter("reading", level=level, shown=until_end) as meter:
+        part = shard_of(shard)
         daemon = Daemon(checked, progress=meter if until_end else None, on_records=_log, shard=part)
         with stopped_by_signals(daemon), serving(daemon, host, port):
             summary = daemon.run(until_end=until_end, fresh=fresh)
@@ -95,21 +107,18 @@ def run(
         )
 
 
-def _shard(text: str | None) -> tuple[int, int]:
-    """The shard that ``K/N`` names; the only one where nothing is said.
-
-    Raises:
-        UsageError: It is not of that form.
-
-    >>> _shard("1/3")
-    (1, 3)
-    """
-    if text is None:
-        return 0, 1
-    index, slash, count = text.partition("/")
-    if not (slash and index.isdecimal() and count.isdecimal()):
-        raise UsageError(f"{text!r} names no shard", where="--shard", cure="write K/N, as in --shard 0/3, 1/3 and 2/3")
-    return int(index), int(count)
+@contextlib.contextmanager
+def _told_in_the_log() -> Iterator[None]:
+    """In a pipe what ends the daemon is a line of its log like any other; a terminal gets it as every command does."""
+    try:
+        yield
+    except StreamevalError as error:
+        if sys.stderr.isatty():
+            raise
+        facts = {"what": error.what, "where": error.where, "cure": error.cure}
+        told = {name: text for name, text in facts.items() if text}
+        structlog.get_logger().error("failed", error=type(error).__name__, exit_code=error.exit_code, **told)
+        raise typer.Exit(error.exit_code) from error
 
 
 def _log(records: list[Record]) -> None:

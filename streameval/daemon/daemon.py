@@ -146,7 +146,7 @@ class _Run:
         self.active: dict[Key, float] = {}
         self.began = self.looked = self.heeded = self.committed = self.cored = time.monotonic()
         self.total: int | None = None
-        self.paused = False
+        self.paused = self.ahead = False
         self.stalled: set[str] = set()
         self.positions: dict[Key, int] = {}
         self.behind: dict[Key, int] = {}
@@ -320,13 +320,20 @@ class _Run:
     def _turn(self) -> bool:
         """Read one batch and act on it; False where there was nothing to read."""
         full = self.engine.waiting >= self.config.max_rows
-        if full != self.paused:
-            self.paused = self.health.paused = full
-            say = log.warning if full else log.info
-            event = "reading_paused" if full else "reading_resumed"
-            say(event, waiting=self.engine.waiting, max_rows=self.config.max_rows)
+        # Only where predictions lag behind: with both held back T would never move again. Finished logs have an end.
+        ahead = not full and not self.until_end and self.engine.ahead >= self.config.max_rows
+        if (full, ahead) != (self.paused, self.ahead):
+            self.paused, self.ahead, self.health.paused = full, ahead, full
+            say = log.warning if full or ahead else log.info
+            say(
+                "reading_paused" if full or ahead else "reading_resumed",
+                of="predictions" if full else "outcomes" if ahead else None,
+                waiting=self.engine.waiting,
+                ahead=self.engine.ahead,
+                max_rows=self.config.max_rows,
+            )
             self._hold_back()
-        published = self.reading.next(predictions=not full)
+        published = self.reading.next(predictions=not full, outcomes=not ahead)
         if published is None:
             return False
         self._collect(published)
@@ -335,10 +342,11 @@ class _Run:
         return True
 
     def _hold_back(self) -> None:
-        """Let what waits for events pass over predictions while there is no room for them."""
+        """Let what waits for events pass over those for which there is no room."""
         clocks = self.engine.clocks
-        predictions = [place for place in clocks.partitions if place[0] not in clocks.outcomes]
-        (self.transport.pause if self.paused else self.transport.resume)(predictions)
+        for outcomes, held in ((False, self.paused), (True, self.ahead)):
+            places = [place for place in clocks.partitions if (place[0] in clocks.outcomes) == outcomes]
+            (self.transport.pause if held else self.transport.resume)(places)
 
     def _advance(self) -> None:
         self._collect(self.engine.advance())
@@ -392,6 +400,7 @@ class _Run:
                 self.looked = now
                 self._look()
                 self._measure()
+                self.health.heard = time.monotonic()
             if now - self.heeded >= min(WAIT, HEED * self.config.idle_after / 1000):
                 self.heeded = now
                 self._silence(now)
@@ -430,7 +439,7 @@ class _Run:
             self.read_to[place] = positions[place]
             log.info("partition_found", topic=place[0], partition=place[1])
         self.transport.assign(positions)
-        if self.paused:
+        if self.paused or self.ahead:
             self._hold_back()
 
     def _silence(self, now: float) -> None:
@@ -516,6 +525,7 @@ class _Run:
                 failed = error
             self.commits.failures += 1
             log.warning("commit_failed", error=str(failed))
+            self._look_at_itself(time.monotonic())
             last_tries -= self.daemon.stopping
             if last_tries < 0:
                 raise failed

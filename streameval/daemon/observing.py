@@ -50,11 +50,12 @@ class Observer:
         """The vitals at this moment; ``now`` in monotonic seconds."""
         engine = self.engine
         wall = time.time()
-        committed = self.health.committed
+        committed, heard = self.health.committed, self.health.heard
         vitals = Vitals(
             wall=wall,
             time=stream_time(engine),
             committed=None if committed is None else wall - (now - committed),
+            heard=None if heard is None else wall - (now - heard),
             ready=self.health.ready,
             paused=self.health.paused,
             predictions=engine.counts.predictions - self._events[0],
@@ -65,8 +66,12 @@ class Observer:
             records=dict(self.tally.records),
             commits=self.commits.copy(),
         )
-        self.due = now + max(EVERY, (time.monotonic() - now) / SHARE)
+        self.due = now + self.pause(now)
         return vitals
+
+    def pause(self, began: float) -> float:
+        """Seconds to the next look, after one that ``began`` then."""
+        return max(EVERY, (time.monotonic() - began) / SHARE)
 
     def _topics(self) -> dict[str, TopicVitals]:
         topics = self.engine.config.topics

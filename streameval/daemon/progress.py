@@ -53,11 +53,13 @@ class Health:
 
     ``ready`` once the state is restored and the inputs were caught up with once; ``lag`` by ``topic/partition`` in
     events, as far as it is known; ``time`` is T and ``newest`` the newest event's time (epoch ms); ``doing`` says in a
-    word or two what the loop does now.
+    word or two what the loop does now; ``heard`` is when the transport last answered a question about its logs: while
+    nobody answers, silence is no sign that all is read.
     """
 
     turned: float | None = None
     committed: float | None = None
+    heard: float | None = None
     ready: bool = False
     lag: dict[str, int] = field(default_factory=dict)
     time: int | None = None

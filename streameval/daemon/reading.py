@@ -83,21 +83,21 @@ class Reading:
                 found.setdefault((mark.topic, mark.partition), []).append((mark.offset, records.epoch_ms(mark.floor)))
         self.marks = {place: _Marks.of(pairs) for place, pairs in found.items()}
 
-    def places(self, *, predictions: bool = True) -> list[Key]:
+    def places(self, *, predictions: bool = True, outcomes: bool = True) -> list[Key]:
         """The partitions that may have events to read, furthest behind first."""
         clocks = self.engine.clocks.partitions
         places = [
             place
             for place in clocks
             if (self.ends is None or self.transport.position(place) < self.ends[place])
-            and (predictions or place[0] in self.engine.clocks.outcomes)
+            and (outcomes if place[0] in self.engine.clocks.outcomes else predictions)
         ]
         places.sort(key=lambda place: (clocks[place].now, place))
         return places
 
-    def next(self, *, predictions: bool = True) -> list[Published] | None:
+    def next(self, *, predictions: bool = True, outcomes: bool = True) -> list[Published] | None:
         """Read one batch of the furthest partition that has events; None where none has any now."""
-        for place in self.places(predictions=predictions):
+        for place in self.places(predictions=predictions, outcomes=outcomes):
             most = BATCH if self.ends is None else min(BATCH, self.ends[place] - self.transport.position(place))
             batch = self.transport.read(*place, most)
             if batch is not None:

@@ -34,10 +34,14 @@ POLICY: Final = (
 )
 FIRST: Final = 4
 """Models whose pictures come with the first answer; the others' come when they are scrolled to."""
+EVERY = 2000
+"""Milliseconds between two questions of the page's script."""
 DRAWN: Final = 24
 """Series drawn for one answer, at most."""
 ROWS: Final = 100
 """Lines of the table of what happened."""
+AWAY: Final = 60.0
+"""Seconds without an answer of the transport that are told; it is asked every five seconds, and may be slow."""
 
 
 class LivePage:
@@ -56,7 +60,7 @@ class LivePage:
     def document(self, vitals: Vitals | None, live: Verdict, ready: Verdict) -> str:
         """The whole page but its pictures."""
         return Template(text("live.html")).substitute(
-            title=html.escape(self.title), body=self._body(vitals, live, ready, {}, {})
+            title=html.escape(self.title), every=EVERY, body=self._body(vitals, live, ready, {}, {})
         )
 
     def update(
@@ -187,12 +191,17 @@ def said(vitals: Vitals | None, live: Verdict, ready: Verdict) -> str:
     'The worker is starting: restoring the state.'
     >>> said(None, Verdict(False, "the loop has stood still for 5 min, while committing"), Verdict(True, ""))
     'The worker is stuck: the loop has stood still for 5 min, while committing.'
+    >>> said(Vitals(wall=1000.0, heard=700.0), Verdict(True, ""), Verdict(True, ""))
+    'The worker waits for its transport; nobody has answered for 5 min.'
     """
     if not live.good:
         return f"The worker is stuck: {live.reason}."
     if vitals is None:
         return f"The worker is {live.reason}."
-    parts = [_reading(vitals, ready)]
+    silent = 0.0 if vitals.heard is None else vitals.wall - vitals.heard
+    parts = [_reading(vitals, ready) if silent <= AWAY else "The worker waits for its transport"]
+    if silent > AWAY:
+        parts.append(f"nobody has answered for {words.seconds(silent)}")
     if vitals.committed is not None:
         parts.append(f"last commit {words.seconds(max(vitals.wall - vitals.committed, 0))} ago")
     stalled = sorted(name for name, model in vitals.models.items() if model.stalled_since is not None)

@@ -2,8 +2,7 @@
 // Fills figures with the theme's colours ("$name") and the series' columns ("@name"), and draws each when it comes into view.
 // On a live page it asks for news and changes what has changed, so that focus, scrolling, choice and zoom stay.
 (() => {
-  const EVERY = 2000; // ms between two questions
-  const source = document.documentElement.dataset.live;
+  const { live: source, every } = document.documentElement.dataset;
   const embedded = document.getElementById("figures");
   const series = {};
   const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -46,6 +45,10 @@
     if (innerWidth < 480) layout.xaxis.nticks = 4;
     if (plot.dataset.range) layout.xaxis.range = JSON.parse(plot.dataset.range);
     Plotly.react(plot, filled(figure.data, one.times), layout, { displayModeBar: false, responsive: true });
+    // The panel's own label says what it shows; plotly's parts, and where it measures its texts, say nothing to the ear.
+    for (const part of [plot.querySelector(".plot-container"), document.getElementById("js-plotly-tester")]) {
+      part?.setAttribute("aria-hidden", "true");
+    }
     if (!drawn.has(plot)) plot.on("plotly_relayout", (change) => together(plot, change));
     drawn.set(plot, stamp(plot));
   };
@@ -180,7 +183,7 @@
       clearTimeout(late);
       if (own === asking) {
         asking = null;
-        if (!document.hidden) again = setTimeout(ask, EVERY);
+        if (!document.hidden) again = setTimeout(ask, Number(every)); // ms
       }
     }
   };

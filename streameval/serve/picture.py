@@ -66,7 +66,6 @@ class Picture:
 
     def take(self, record: Record) -> None:
         """Take a record that this process has just published."""
-        self.changes += 1
         if record.value is None:
             self._end(record)
             return
@@ -104,6 +103,7 @@ class Picture:
 
     def _end(self, record: Record) -> None:
         key = _key(record.key)
+        self.changes += 1
         if self._is_new(record) and key is not None and self.snapshot.get(key) is not None:
             self.snapshot.retire(key, self.snapshot.last or 0)
             if key.whole:

@@ -146,6 +146,12 @@ def _reading(vitals: Vitals) -> Iterator[Metric]:
         yield _gauge(
             "stream_time_seconds", "T, which everything published follows, since the epoch.", [((), vitals.time / 1000)]
         )
+    if vitals.heard is not None:
+        yield _gauge(
+            "last_contact_timestamp_seconds",
+            "When the transport last answered a question about its logs, since the epoch.",
+            [((), vitals.heard)],
+        )
     yield _gauge("reading_paused", "1 while max_rows holds predictions back.", [((), float(vitals.paused))])
 
 

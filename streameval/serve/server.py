@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final
@@ -58,30 +59,44 @@ class Server:
         self.patience = patience
         # In the order of their last sign of life, the longest silent first.
         self._open: dict[_Client, None] = {}
+        self._tasks: dict[asyncio.Task[None], _Client] = {}
 
     async def serve(self, listening: socket.socket, until: asyncio.Event) -> None:
         """Serve until the event is set; then close what is open."""
-        server = await asyncio.start_server(self._accept, sock=listening, limit=_PIECE)
+        # What the system keeps for a reader who does not read counts as our memory too.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * _PIECE)
+        server = await asyncio.start_server(self._begin, sock=listening, limit=_PIECE)
         async with server:
             await until.wait()
-            server.close()
-            for client in list(self._open):
-                client.drop()
+        rest = list(self._tasks)
+        for client in list(self._open):
+            self._leave(client)
+        await asyncio.gather(*rest, return_exceptions=True)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        client = _Client(reader, writer, self.patience)
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while len(self._open) >= self.connections:
-            next(iter(self._open)).drop()
-            # What was dropped takes itself off the list before the next turn of this task.
-            await asyncio.sleep(0)
+            self._leave(next(iter(self._open)))
+        client = _Client(reader, writer, self.patience)
         self._open[client] = None
+        client.task = asyncio.create_task(self._attend(client))
+        # Only the one who made a task keeps it from being collected.
+        self._tasks[client.task] = client
+        client.task.add_done_callback(self._tasks.pop)
+
+    def _leave(self, client: _Client) -> None:
+        del self._open[client]
+        client.drop()
+        if client.task is not None:
+            client.task.cancel()
+
+    async def _attend(self, client: _Client) -> None:
         try:
             await self._converse(client)
+            await client.close()
         except (OSError, TimeoutError, h11.LocalProtocolError):
             client.drop()  # gone, or stuck: there is nobody to tell
         finally:
             self._open.pop(client, None)
-            await client.close()
 
     async def _converse(self, client: _Client) -> None:
         while True:
@@ -93,7 +108,7 @@ class Server:
             if request is None:
                 return
             # A sign of life: to the end of the queue.
-            self._open.pop(client, None)
+            del self._open[client]
             self._open[client] = None
             answer = await self._answer(request)
             await client.send(answer, bare=request.method == b"HEAD")
@@ -118,6 +133,7 @@ class _Client:
         self.patience = patience
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD)
         self.used = False
+        self.task: asyncio.Task[None] | None = None
 
     async def request(self) -> h11.Request | None:
         """The next request, its body passed over; None where the client has left."""
@@ -152,14 +168,15 @@ class _Client:
             *answer.headers,
         ]
         head = self.http.send(h11.Response(status_code=answer.status, headers=headers))
-        self.writer.write(head or b"")
+        body = memoryview(b"" if bare else answer.body)
         if not bare:
             self.http.send_with_data_passthrough(h11.Data(data=answer.body))
-            body = memoryview(answer.body)
-            # Piece by piece: a buffer of our own for each of many slow readers of a large page would be memory lost.
-            for start in range(0, len(body), _PIECE):
-                self.writer.write(body[start : start + _PIECE])
-                await self._flushed()
+        # Each call of the system is a chance for the loop's thread to wait for ours: small answers go in one.
+        self.writer.write((head or b"") + body[:_PIECE])
+        # Piece by piece: a buffer of our own for each of many slow readers of a large file would be memory lost.
+        for start in range(_PIECE, len(body), _PIECE):
+            await self._flushed()
+            self.writer.write(body[start : start + _PIECE])
         self.http.send(h11.EndOfMessage())
         await self._flushed()
 
@@ -182,14 +199,18 @@ class _Client:
             await self.send(Answer(said, status=error.error_status_hint, headers=close), bare=False)
 
     async def close(self) -> None:
-        """Close when all is sent, or at once where that makes no progress."""
-        try:
-            async with asyncio.timeout(self.patience):
-                self.writer.close()
-                await self.writer.wait_closed()
-        except (OSError, TimeoutError):
-            self.drop()
+        """Close when all is sent.
+
+        Raises:
+            TimeoutError: Nobody takes it.
+        """
+        async with asyncio.timeout(self.patience):
+            self.writer.close()
+            await self.writer.wait_closed()
 
     def drop(self) -> None:
-        """Close at once: what is not sent is lost."""
+        """Close at once: what is not sent is lost, by the system's buffers too."""
+        end = self.writer.get_extra_info("socket")
+        if end is not None and end.fileno() >= 0:
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()

@@ -21,7 +21,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
@@ -138,6 +138,8 @@ class Serving:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._closing.is_set():
+            return
         self._closing.set()
         if self._loop is not None and self._ended is not None:
             self._loop.call_soon_threadsafe(self._ended.set)
@@ -209,9 +211,7 @@ class Serving:
                     return
         except StreamevalError as error:
             log.warning("past_unknown", error=str(error))
-        except RuntimeError:
-            if not self._closing.is_set():  # the painter takes no more work once all is closing
-                raise
+        if self._closing.is_set():
             return
         self._painter.submit(self._picture.settle).result()
         self._settled = True
@@ -289,11 +289,11 @@ class Serving:
         async with self._plotly:
             if self._compressed is None:
                 # Compressing 4.6 MB leaves the interpreter to others.
-                self._compressed = await asyncio.to_thread(lambda: gzip.compress(plotly_js().encode(), 6, mtime=0))
+                self._compressed = await asyncio.to_thread(partial(gzip.compress, _plotly_bytes(), 6, mtime=0))
         kind = "text/javascript; charset=utf-8"
         kept = ("cache-control", "max-age=86400")
         if "gzip" not in headers.get("accept-encoding", ""):
-            return Answer(plotly_js().encode(), kind, headers=(kept,))
+            return Answer(_plotly_bytes(), kind, headers=(kept,))
         return Answer(self._compressed, kind, headers=(kept, ("content-encoding", "gzip")))
 
     async def _painted(self, work: Callable[[], T]) -> T:
@@ -351,6 +351,11 @@ def _same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
     return len(one) == len(other) and all(
         a is b or (isinstance(a, int) and a == b) for a, b in zip(one, other, strict=True)
     )
+
+
+@cache
+def _plotly_bytes() -> bytes:
+    return plotly_js().encode()
 
 
 def _parts(records: Iterable[Record]) -> Iterator[list[Record]]:

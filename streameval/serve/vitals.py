@@ -82,11 +82,13 @@ class Commits(msgspec.Struct):
 
 
 class Vitals(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker at one moment. Times: `wall` and `committed` in seconds since the epoch, `time` (T) in epoch ms."""
+    """A worker at one moment. Times: `wall`, `committed` and `heard` (when the transport last answered) in seconds since
+    the epoch, `time` (T) in epoch ms."""  # noqa: D205, D209 - one sentence
 
     wall: float
     time: int | None = None
     committed: float | None = None
+    heard: float | None = None
     ready: bool = False
     paused: bool = False
     predictions: int = 0

@@ -1,5 +1,6 @@
 """``tail``, ``report``, ``inspect`` and ``schema``: what they show of what was published."""
 
+import io
 import json
 import signal
 import threading
@@ -9,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from streameval.cli import inspect, lines
+from streameval.cli.explaining import HYPOTHESES, alarm_of, explained
 from streameval.cli.sources import picture, topic_records
 from streameval.cli.standing import standing
 from streameval.cli.stored import newest
@@ -207,6 +209,44 @@ def test_a_record_is_shown_with_what_it_rests_on(call, worker, folder):
     text = call("inspect", drift["id"], "-c", worker).stdout
     assert "Before it, of the same key:" in text
     assert drift["id"] in text
+
+
+def test_a_decision_is_explained_with_its_tests_and_the_path_of_its_statistic(call, worker):
+    text = call("inspect", "drift", "-c", worker).stdout
+    drift = [one for one in map(json.loads, records(worker, "drift")) if one["data"]["tier"] == "confirmed"]
+    assert drift[-1]["id"] in text
+    assert "(the present one)" in text
+    assert "path" in text
+    assert "an alarm from" in text
+    told = json.loads(call("inspect", "drift", "-c", worker, "--json").stdout)
+    assert told["record"] in told["alarm"]
+    moved = call("inspect", "threshold", "-c", worker).stdout
+    assert "configuration" in moved
+    result = call("inspect", "retrain", "-c", worker)
+    assert result.exit_code == 0 or "there is no retrain record yet" in result.stderr
+
+
+def test_every_test_of_a_diagnosis_is_shown_with_its_effect(call):
+    tests = {name: {"statistic": 9.0, "p_value": 0.002, "effect": 0.2, "holds": name != "auc"} for name in HYPOTHESES}
+    alarm = {"id": "a", "type": "streameval.drift", "subject": "m/0/*", "time": "t1", "data": {
+        "alarm_at": "t1", "tier": "confirmed", "monitor": "cost", "statistic": 2e7, "bound": 1e7, "change_at": "t0",
+        "evidence": {"path": [[1, 2.0], [2, 16.0]]}}}  # fmt: skip
+    told = json.loads(json.dumps(alarm)) | {"time": "t2", "id": "b"}
+    told["data"] |= {"diagnosis": {"state": "concept_drift", "tests": tests}, "configuration": "abc"}
+    told["data"]["evidence"] = {"left_out": [[0.1, 0.2]], "counts": {"positives_after": [1], "negatives_after": [2]}}
+    assert alarm_of(told, [told, alarm]) == alarm
+    console = Console(width=200, record=True, file=io.StringIO())
+    for part in explained(told, alarm, "another"):
+        console.print(part)
+    text = console.export_text()
+    for doubted, effect in HYPOTHESES.values():
+        assert doubted in text
+        assert effect in text
+    assert text.count("rejected") == 1
+    assert "▁█" in text
+    assert "0.1 to 0.2" in text
+    assert "(not the present)" in text
+    assert "3 events, 1 positive" in text
 
 
 def test_an_id_must_be_known_and_unambiguous(call, worker):

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import structlog
 
 from streameval.cli.serving import serving
 from streameval.config import Config
@@ -37,10 +38,9 @@ def write(folder, n):
     for topic in ("predictions", "outcomes"):
         (folder / "events" / topic).mkdir(parents=True)
     with (folder / "events/predictions/0.jsonl").open("w") as file:
-        file.writelines(
-            f'{{"id":"e{i}","model":"fraud","ts":{start + 5 * i},"score":{s:.6f},"segments":{{"country":"c{i % 5}"}}}}\n'
-            for i, s in enumerate(scores)
-        )
+        for i, score in enumerate(scores):
+            event = {"id": f"e{i}", "model": "fraud", "ts": start + 5 * i, "score": round(float(score), 6)}
+            file.write(json.dumps(event | {"segments": {"country": f"c{i % 5}"}}) + "\n")
     with (folder / "events/outcomes/0.jsonl").open("w") as file:
         file.writelines(
             f'{{"id":"e{i}","ts":{start + 5 * i + 60_000},"label":{int(label)}}}\n' for i, label in enumerate(labels)
@@ -70,7 +70,8 @@ def run(folder, state, way):
         summary = daemon.run(until_end=True)
         return (summary.predictions + summary.outcomes) / summary.wall_seconds, {}
     with serving(daemon, "127.0.0.1", 0) as served:
-        command = [sys.executable, str(SCRAPERS), str(served.port), *map(str, way)]
+        # On a machine of few processors the readers must not take the loop's: what is measured is what serving takes.
+        command = ["nice", "-n", "19", sys.executable, str(SCRAPERS), str(served.port), *map(str, way)]
         readers = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         readers.stdout.readline()
         time.sleep(0.5)
@@ -80,7 +81,8 @@ def run(folder, state, way):
     return (summary.predictions + summary.outcomes) / summary.wall_seconds, said
 
 
-def main(n=200_000):
+def main(n=250_000):
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("error"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write(folder, n)

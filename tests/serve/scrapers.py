@@ -33,7 +33,7 @@ async def read(port, path, pause, delays, failures):
 async def get_stuck(port, way):
     """Connects and says nothing, says half a request, or asks for the largest file and never reads it."""
     while True:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
         if way:
             writer.write(b"GET /plotly.js HTTP/1.1\r\n" + (b"" if way == 1 else b"host: x\r\n\r\n"))
         writer.transport.pause_reading()
