@@ -33,7 +33,8 @@ step  what is done                                   if it fails
 3     newest whole checkpoint loaded                 `StateError` with the cure; a damaged newest one is passed over
 4     topics compared with the recorded identities   `TopicError`: a topic was deleted and made again
 5     local against committed, see below             `StateMismatchError`, nothing was changed
-6     what is published beyond the state is read     `TransportError`; the next start does the same again
+6     what is published beyond the state is read,    `TransportError`; the next start does the same again
+      this process announced in the commit record
 ====  =============================================  ==================================================================
 
 ===================================================  ==================================================================
@@ -61,6 +62,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+import msgspec
 import structlog
 
 from streameval.errors import (
@@ -204,8 +206,15 @@ class Committer:
                 self._deliver(local)
             self._step("start.6")
             self._suppression, self._since = self._published_beyond(local, core)
+            self._announce()
             self._ready = True
             return Start(mode, local, record, self.n, self.lineage, self._suppression.last, {}, messages, core)
+
+    def _announce(self) -> None:
+        """Only the name in the commit record changes: what it says of state and outputs is as true as before."""
+        if self._record is not None:
+            self._record = msgspec.structs.replace(self._record, incarnation=self.incarnation)
+            self.transport.announce(self._record)
 
     def _left(self, record: CommitRecord, messages: list[str]) -> Core | None:
         """The core of the committed lineage: all that is left where the state is lost."""
@@ -236,6 +245,7 @@ class Committer:
         published = Suppression(self.transport.published(self.outputs), source=self._source)
         self.n = record.n if record else 0
         self.lineage = str(int(record.lineage) + 1) if record else _FIRST_LINEAGE
+        self._announce()
         self._ready = True
         return Start("fresh", None, record, self.n, self.lineage, {}, published.last)
 

@@ -169,6 +169,10 @@ class Files:
         """Refused."""
         self._refuse(topics)
 
+    def announce(self, record: CommitRecord) -> None:
+        """Refused."""
+        self._refuse(record)
+
     def core(self, worker: str) -> bytes | None:
         """Refused."""
         self._refuse(worker)

@@ -16,7 +16,8 @@ step what is done                                         when it fails
 The record read back decides, nobody's answer does: the delivered one is there: done, also when the answer was lost; the
 one that was there before: nothing of the delivery is visible, ``CommitError``; any other: another incarnation of this
 worker took over, ``FencedError``, and this object never opens a producer again. A commit record is looked at before
-each ``init_transactions``, so that a worker that slept through its successor's start does not fence it in turn.
+each ``init_transactions``, and every start puts its name into it (`Kafka.announce`), so that a worker that slept
+through its successor's start does not fence it in turn.
 
 Needs brokers from 2.8 on (topic ids); tried on 4.3.0. Source: DESIGN, "State, recovery, exactly once"; KIP-98, KIP-516.
 """
@@ -41,7 +42,7 @@ from streameval.errors import (
     TransportError,
 )
 from streameval.events.columns import Batch
-from streameval.transport.kafka_admin import COMPACTED, KEPT, Cluster, Topic, same_topics
+from streameval.transport.kafka_admin import COMPACTED, KEPT, Cluster, Topic, compacted, same_topics
 from streameval.transport.kafka_commits import COMMITS_PARTITION, Commits, Follower
 from streameval.transport.kafka_connection import Connection
 from streameval.transport.kafka_core import PART, key, parts
@@ -257,6 +258,14 @@ class Kafka:
         """Wrong settings and limits of the output topics that exist, one line each, for ``check``."""
         return self.cluster.shortcomings(self.outputs, largest=MAX_RECORD + 512)
 
+    def kept_for(self, topics: Iterable[str]) -> dict[str, int | None]:
+        """How long existing topics keep their records, ms: -1 for ever, None where that may not be seen; ``check``."""
+        found = self.cluster.settings(self.cluster.describe(topics))
+        return {
+            topic: None if not settings else -1 if compacted(settings) else int(settings["retention.ms"])
+            for topic, settings in found.items()
+        }
+
     def fence(self, worker: str) -> None:
         """See `Transport.fence`."""
         if self._fenced:
@@ -288,6 +297,10 @@ class Kafka:
         found = self.cluster.describe([*topics, self.commits])
         places = [(name, partition) for name, topic in found.items() for partition in topic.partitions]
         return {f"{topic}/{partition}": end for (topic, partition), end in self.cluster.ends(places).items()}
+
+    def announce(self, record: CommitRecord) -> None:
+        """See `Transport.announce`: a transaction with nothing but the record."""
+        self.deliver(Outbox(), record, {})
 
     def core(self, worker: str) -> bytes | None:
         """See `Transport.core`."""

@@ -227,6 +227,11 @@ class Cluster:
         return lines
 
 
+def compacted(settings: Mapping[str, str]) -> bool:
+    """Whether a topic of these settings is compacted alone: its records are not removed for their age."""
+    return settings.get("cleanup.policy", "") == "compact"
+
+
 def same_topics(known: Mapping[str, str], now: Mapping[str, Topic]) -> None:
     """Checks that topics are still the ones that were read before.
 

@@ -35,10 +35,11 @@ def _no_wire(record: logging.LogRecord) -> bool:
 
 
 class Client(KafkaNetClient):  # type: ignore[misc]  # kafka-python ships no types
-    """kafka-python's network client without two faults of 3.0.12.
+    """kafka-python's network client without three faults of 3.0.12.
 
     A login that a broker refuses ends the first connection at once; else a wrong password is tried again and again
-    until the connection's time is over, and the reason is lost. And a transaction coordinator that dies is looked up
+    until the connection's time is over, and the reason is lost. What a broker says just before it hangs up is heard:
+    else the refusal itself is lost, nearly always over TLS. And a transaction coordinator that dies is looked up
     anew; else the producer drops the request that it was about to send (``Sender._maybe_send_pending_request``: an
     exception leaves the loop without the retry) and stands still until its batches expire.
     """
@@ -47,6 +48,7 @@ class Client(KafkaNetClient):  # type: ignore[misc]  # kafka-python ships no typ
         super().__init__(**options)
         manager = self._manager
         connect = manager.get_connection
+        build = manager._build_transport  # noqa: SLF001 - where each connection gets its socket
         refusals: list[Exception] = []
 
         def get_connection(node: Any, *arguments: Any, **more: Any) -> Any:
@@ -63,7 +65,20 @@ class Client(KafkaNetClient):  # type: ignore[misc]  # kafka-python ships no typ
             if isinstance(error, kafka_errors.SaslAuthenticationFailedError):
                 refusals.append(error)
 
+        async def build_transport(*arguments: Any, **more: Any) -> Any:
+            transport = await build(*arguments, **more)
+            receive = transport._sock_recv  # noqa: SLF001 - as above
+
+            def last_words_first() -> tuple[bytes, Exception | None]:
+                # With data and the end of the stream at once, kafka-python drops the data. The end comes again.
+                data, error = receive()
+                return data, None if data else error
+
+            transport._sock_recv = last_words_first  # noqa: SLF001 - as above
+            return transport
+
         manager.get_connection = get_connection
+        manager._build_transport = build_transport  # noqa: SLF001 - as above
 
     def await_ready(self, node_id: Any, **options: Any) -> bool:
         """Whether the node is ready; also false, and no exception, where the connection is refused."""

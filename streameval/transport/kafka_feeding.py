@@ -6,6 +6,7 @@ which writes by `streameval.transport.kafka` alone.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from typing import Final
@@ -93,9 +94,7 @@ class Feeder:
     def close(self) -> None:
         """Close the connection; what is not there yet is given up after a second."""
         if self._producer is not None:
-            try:
+            # Events of a demo that is stopped while its broker is away are lost, which harms nobody.
+            with contextlib.suppress(kafka_errors.KafkaError):
                 self._producer.close(timeout=1)
-            except kafka_errors.KafkaError:
-                # Events of a demo that was stopped while its broker is away.
-                pass
             self._producer = None

@@ -29,7 +29,8 @@ from streameval.transport.stub import stub
 CLOUD_EVENT: Final = ("content-type", b"application/cloudevents+json")
 SEQUENCE: Final = "sequence"
 """Header of a tombstone, which has no value that could say its number."""
-TRANSACTION_MS: Final = 60_000
+TRANSACTION_MS: Final = 30_000
+"""A worker that dies in the middle of a commit hides later records of `commits`, other shards' too, for as long."""
 BATCH_BYTES: Final = 128 << 10
 """Largest batch. It must not exceed any topic's ``max.message.bytes``: kafka-python would split the batch, and the
 halves carry sequence numbers that the broker refuses, until the transaction times out."""

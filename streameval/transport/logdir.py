@@ -215,6 +215,9 @@ class LogDir:
         """See `Transport.ends`: the size of each file up to its last newline."""
         return {topic: _whole_lines(self._file(topic, 0)) for topic in dict.fromkeys((*topics, self.commits))}
 
+    def announce(self, record: CommitRecord) -> None:
+        """See `Transport.announce`: the lock keeps all others out."""
+
     def core(self, worker: str) -> bytes | None:
         """See `Transport.core`: the file ``PATH/<commits>/<worker>.core``."""
         try:

@@ -272,6 +272,17 @@ class Transport(Protocol):
         """Last visible commit record of the worker, read from the log and from no cache; None if there is none."""
         ...
 
+    def announce(self, record: CommitRecord) -> None:
+        """Put the present process's name into the last commit record, where others could not know of it otherwise.
+
+        A process that was fenced, and finds this, stays out for good. Nothing to do where `fence` keeps others out by
+        a lock.
+
+        Raises:
+            CommitError, FencedError: as `deliver`.
+        """
+        ...
+
     def core(self, worker: str) -> bytes | None:
         """The newest published core of the worker's state; None if there is none. Never of a commit not yet visible."""
         ...

@@ -36,6 +36,8 @@ SINGLE_NODE = {
     "transaction.state.log.num.partitions": "1",
     "transaction.state.log.min.isr": "1",
     "group.initial.rebalance.delay.ms": "0",
+    # A transaction that has timed out is found after a second and not after ten.
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
     "auto.create.topics.enable": "false",
     "log.segment.delete.delay.ms": "100",
     # A killed node is let in again, and a dead leader noticed, after seconds and not after ten.
@@ -265,6 +267,14 @@ class Broker:
             self.stop()
         else:
             self.kill()
+        return self.start()
+
+    def revive(self) -> Broker:
+        """Lets it run again, whatever became of it."""
+        if self.process is not None and self.process.poll() is None:
+            self.thaw()
+            return self
+        self.process = None
         return self.start()
 
     @contextmanager

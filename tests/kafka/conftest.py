@@ -17,9 +17,10 @@ from kafka.admin import KafkaAdminClient
 # The folder is no package: one named `kafka` would hide kafka-python.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from broker import Broker, Cluster, Secured
+from broker import Broker, Cluster, Secured, free_port
 from certificates import Certificates
 from events_stream import FILLED
+from proxy import Proxy
 from scene import Scene, Seen, counted
 from worker_process import Nursery
 
@@ -43,19 +44,45 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     one.kill()
 
 
-@pytest.fixture
-def own_broker(tmp_path: Path) -> Iterator[Broker]:
-    """A broker that the test may stop, freeze and kill."""
-    one = Broker(tmp_path / "broker")
+@pytest.fixture(scope="session")
+def battered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """One broker for all tests that stop, freeze and kill theirs; a proxy may stand before it.
+
+    It would make topics for whoever asks for one, which none of ours may do.
+    """
+    settings = {"auto.create.topics.enable": "true"}
+    one = Broker(tmp_path_factory.mktemp("battered"), settings=settings, proxied=free_port())
     yield one.start()
     one.kill()
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    three = Cluster(tmp_path / "cluster")
+def own_broker(battered: Broker) -> Broker:
+    """A broker that the test may stop, freeze and kill: whole again for each test."""
+    return battered.revive()
+
+
+@pytest.fixture
+def proxy(own_broker: Broker) -> Iterator[Proxy]:
+    """Stands between the own broker's listener ``PROXIED`` and its clients."""
+    one = Proxy(own_broker.proxied, ("127.0.0.1", own_broker.ports["PROXIED"]))
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="session")
+def battered_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    three = Cluster(tmp_path_factory.mktemp("cluster"))
     yield three.start()
     three.stop()
+
+
+@pytest.fixture
+def cluster(battered_cluster: Cluster) -> Cluster:
+    """Three brokers, of which the test may kill one: whole again for each test."""
+    for one in battered_cluster.brokers.values():
+        one.revive()
+    return battered_cluster
 
 
 USERS = {"worker": "w0rker-secret", "stranger": "str4nger-secret"}

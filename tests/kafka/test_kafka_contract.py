@@ -9,7 +9,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from broker import Broker
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
 
@@ -50,15 +49,9 @@ class Patient(Kafka):
         return batches
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    one = Broker(tmp_path_factory.mktemp("contract"))
-    yield one.start()
-    one.kill()
-
-
 @pytest.fixture
-def bench(alone):
+def bench(own_broker):
+    alone = own_broker
     admin = KafkaAdminClient(bootstrap_servers=alone.bootstrap)
     while names := [name for name in admin.list_topics() if not name.startswith("__")]:
         admin.delete_topics(names, raise_errors=False)

@@ -11,9 +11,8 @@ import time
 
 import kafka.errors as kafka_errors
 import pytest
-from broker import Broker, free_port
 from events_stream import Stream
-from proxy import END_TXN, Proxy
+from proxy import END_TXN
 from scene import Scene, counted
 from test_kafka_daemon import feed_live, finish
 
@@ -102,39 +101,28 @@ def test_leaders_that_die_in_a_cluster_of_three_cost_nothing(cluster, tmp_path, 
     scene.close()
 
 
-def test_commits_whose_answers_are_lost_and_a_network_that_goes_cost_nothing(tmp_path, nursery):
-    one = Broker(tmp_path / "broker", proxied=free_port())
-    one.start()
-    proxy = Proxy(one.proxied, ("127.0.0.1", one.ports["PROXIED"]))
-    (tmp_path / "scene").mkdir()
-    scene, stream = (
-        Scene([one.bootstrap], tmp_path / "scene", [one.address("PROXIED")]),
-        Stream(seed=15, predictions=3_000),
-    )
-    try:
-        scene.make_topics()
-        worker = nursery.start(scene.config)
-        for index, part in enumerate(stream.parts):
-            if index in (4, 8, 12):
-                proxy.lose = END_TXN
-            if index in (6, 14):
-                proxy.cut()
-            feed_live(scene, worker, [part])
-            deadline = time.monotonic() + 5
-            while proxy.lose is not None and time.monotonic() < deadline:
-                time.sleep(0.05)
-            if index in (6, 14):
-                time.sleep(1)
-                proxy.mend()
-        time.sleep(2)
-        assert proxy.lost >= 2
-        assert worker.stop() == 0, worker.text()[-2000:]
-        finish(scene, nursery)
-        scene.check()
-    finally:
-        scene.close()
-        proxy.close()
-        one.kill()
+def test_commits_whose_answers_are_lost_and_a_network_that_goes_cost_nothing(own_broker, proxy, make_scene, nursery):
+    scene = make_scene(on=own_broker, through=[own_broker.address("PROXIED")])
+    stream = Stream(seed=15, predictions=3_000)
+    scene.make_topics()
+    worker = nursery.start(scene.config)
+    for index, part in enumerate(stream.parts):
+        if index in (4, 8, 12):
+            proxy.lose = END_TXN
+        if index in (6, 14):
+            proxy.cut()
+        feed_live(scene, worker, [part])
+        deadline = time.monotonic() + 5
+        while proxy.lose is not None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if index in (6, 14):
+            time.sleep(1)
+            proxy.mend()
+    time.sleep(2)
+    assert proxy.lost >= 2
+    assert worker.stop() == 0, worker.text()[-2000:]
+    finish(scene, nursery)
+    scene.check()
 
 
 def test_labels_that_are_silent_for_hours_stop_the_mature_clock_and_no_negatives_flood_in(make_scene, nursery):

@@ -19,9 +19,9 @@ from streameval.transport.core import Core
 from streameval.transport.opening import open_transport
 
 
-def killed_after(scene: Scene, nursery: Nursery, commits: int, at: str = "commit.8") -> Worker:
+def killed_after(scene: Scene, nursery: Nursery, commits: int, at: str = "commit.8", **job) -> Worker:
     """A run that dies after some commits."""
-    worker = nursery.start(scene.config, until_end=True, at=at, count=commits)
+    worker = nursery.start(scene.config, until_end=True, at=at, count=commits, **job)
     assert worker.wait() == -signal.SIGKILL, worker.text()[-2000:]
     return worker
 
@@ -64,8 +64,8 @@ def test_a_lost_state_is_rebuilt_from_its_core_and_what_retention_has_left(make_
     scene.feed(FILLED.logs)
     scene.mark_idle(FILLED.logs)
     expected = scene.expected()
-    for commits, at in ((9, "commit.8"), (3, "commit.6"), (2, "commit.8")):
-        killed_after(scene, nursery, commits, at)
+    for commits, at in ((19, "commit.8"), (5, "commit.6")):
+        killed_after(scene, nursery, commits, at, batch=200)
         shutil.rmtree(scene.state)
         transport = open_transport(scene.checked)
         core = Core.decode(transport.core("w"))

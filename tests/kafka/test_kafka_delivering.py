@@ -8,10 +8,10 @@ import time
 
 import numpy as np
 import pytest
-from broker import Broker, free_port
+from broker import free_port
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.producer.sender import Sender
-from proxy import END_TXN, Proxy
+from proxy import END_TXN
 
 from streameval.errors import CommitError, FencedError, TopicError
 from streameval.transport.protocol import Outbox, Transport
@@ -175,7 +175,7 @@ def test_a_worker_that_outlasts_its_transaction_opens_a_new_producer_and_goes_on
 
     def sleeps(step):
         if step == "commit.6":
-            time.sleep(14)  # the broker looks for transactions to abort every 10 s
+            time.sleep(5)  # the broker looks for transactions to abort every second
 
     with pytest.raises(CommitError):
         transport.deliver(box(drift, 2), commit(2), {}, sleeps)
@@ -183,24 +183,17 @@ def test_a_worker_that_outlasts_its_transaction_opens_a_new_producer_and_goes_on
     assert sequences(room, drift) == [1, 2]
 
 
-def test_a_commit_whose_answer_is_lost_counts_once(tmp_path, new_room, commit):
-    port = free_port()
-    broker = Broker(tmp_path / "broker", proxied=port).start()
-    proxy = Proxy(port, ("127.0.0.1", broker.ports["PROXIED"]))
-    try:
-        room = new_room(broker.bootstrap)
-        transport = room.transport(bootstrap=(broker.address("PROXIED"),))
-        drift = room.name("drift")
-        transport.fence("w")
-        transport.deliver(box(drift, 1), commit(1), {})
-        proxy.lose = END_TXN
-        transport.deliver(box(drift, 2), commit(2), {})
-        assert proxy.lost == 1
-        transport.deliver(box(drift, 3), commit(3), {})
-        assert sequences(room, drift) == [1, 2, 3]
-    finally:
-        proxy.close()
-        broker.kill()
+def test_a_commit_whose_answer_is_lost_counts_once(own_broker, proxy, new_room, commit):
+    room = new_room(own_broker.bootstrap)
+    transport = room.transport(bootstrap=(own_broker.address("PROXIED"),))
+    drift = room.name("drift")
+    transport.fence("w")
+    transport.deliver(box(drift, 1), commit(1), {})
+    proxy.lose = END_TXN
+    transport.deliver(box(drift, 2), commit(2), {})
+    assert proxy.lost == 1
+    transport.deliver(box(drift, 3), commit(3), {})
+    assert sequences(room, drift) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("clean", [True, False], ids=["stopped", "killed"])
@@ -255,7 +248,7 @@ def test_a_leader_that_dies_costs_no_record_and_little_time(cluster, new_room, c
                 break
             except CommitError:
                 time.sleep(0.5)
-    assert time.monotonic() - begin < 25
+    assert time.monotonic() - begin < 60
     assert sequences(room, drift) == list(range(1, 13))
 
 

@@ -140,9 +140,7 @@ def test_a_wrong_password_is_one_clear_line_without_it(secured, safe, mechanism,
     caplog.set_level(logging.DEBUG)
     security = sasl(secured, mechanism, password="wrong-secret")
     patience = 120
-    transport = safe.transport(
-        security=security, bootstrap=(secured.address("SASLTLS"),), patience_ms=1_000 * patience
-    )
+    transport = safe.transport(security=security, bootstrap=(secured.address("SASLTLS"),), patience_ms=1_000 * patience)
     for action in (lambda: transport.partitions(["x"]), lambda: transport._reader.assign({("x", 0): 0})):
         begin = time.monotonic()
         with pytest.raises(LoginRefusedError) as caught:

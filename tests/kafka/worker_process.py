@@ -42,7 +42,7 @@ class Worker:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
-    def wait(self, timeout: float = 40.0) -> int:
+    def wait(self, timeout: float = 90.0) -> int:
         deadline = time.monotonic() + timeout
         while self.status is None:
             if time.monotonic() > deadline:
@@ -52,7 +52,7 @@ class Worker:
             self.nursery.listen(0.1)
         return self.status
 
-    def stop(self, timeout: float = 40.0) -> int:
+    def stop(self, timeout: float = 90.0) -> int:
         self.signal(signal.SIGTERM)
         return self.wait(timeout)
 
@@ -229,7 +229,7 @@ def _daemon(job: dict[str, Any]) -> int:
         quick = kafka_connection.Connection
         kafka_connection.Connection = lambda *a, **k: quick(*a, **{**k, "patience_ms": job["patience_ms"]})
     transport = opening.open_transport(config)
-    transport.transaction_ms = job.get("transaction_ms", 60_000)
+    transport.transaction_ms = job.get("transaction_ms", transport.transaction_ms)
     daemon_module.LOOK = 0.5
     reading.BATCH = daemon_module.BATCH = job.get("batch", 1_000)
     options = {"shard": tuple(job["shard"])} if "shard" in job else {}
