@@ -397,6 +397,19 @@ def worker_row(made: board.Dashboard) -> board.Dashboard:
         )
         .with_panel(
             lines(
+                "Since the brokers last answered",
+                "They are asked every five seconds: more than a minute means that they are away.",
+                "s",
+                [
+                    query(
+                        f"time() - max by (instance) (streameval_last_contact_timestamp_seconds{{{WORKER}}})",
+                        "{{instance}}",
+                    )
+                ],
+            )
+        )
+        .with_panel(
+            lines(
                 "Memory",
                 "Of the process, and of the rows that wait in it.",
                 "bytes",

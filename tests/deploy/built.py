@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +54,8 @@ def renderer() -> Path:
             command = [tool, "build", "-trimpath", "-ldflags=-s -w", "-o", str(part), "."]
             subprocess.run(command, cwd=SOURCES, check=True, env=os.environ | {"CGO_ENABLED": "0"})
             part.rename(target)
+            for old in set(target.parent.glob("render-*")) - {target}:
+                old.unlink()
     return target
 
 
@@ -104,5 +105,6 @@ def custom_resources() -> dict[str, dict[str, Any]]:
 
 if __name__ == "__main__":
     if go() is None:
-        sys.exit(MISSING)
-    renderer()
+        print(MISSING)
+    else:
+        renderer()
