@@ -48,6 +48,7 @@ __all__ = [
     "Rejected",
     "ReliabilityPoint",
     "Retrain",
+    "Selective",
     "Threshold",
     "Window",
     "ZTest",
@@ -225,6 +226,18 @@ class CalibrationMeasures(Struct, frozen=True):
     spiegelhalter: Annotated[ZTest | None, Meta(description="are all probabilities right?")] = None
 
 
+class Selective(Struct, frozen=True):
+    """What is open where decisions decide which labels are seen."""
+
+    labelled_share: Annotated[Share, Meta(description="share of the matured predictions whose label was seen")]
+    labelled_from: Annotated[Share | None, Meta(description="lowest score at which labels are seen")]
+    labelled_to: Annotated[Share | None, Meta(description="and the highest; no threshold is published outside")]
+    bounds: Annotated[
+        dict[str, Interval], Meta(description="by name: low with all missing labels one way, high with all the other")
+    ]
+    unidentified: Annotated[list[str], Meta(description="names whose value the missing labels could change: null")]
+
+
 class Knots(Struct, frozen=True):
     """A calibration map: linear interpolation between the points (x, y), constant beyond its ends."""
 
@@ -391,6 +404,9 @@ class Metrics(Data, frozen=True, kw_only=True):
     calibration_of_map: Annotated[
         CalibrationMeasures | None,
         Meta(description="the same of the calibration map in force, which has learnt from these events"),
+    ] = None
+    selective: Annotated[
+        Selective | None, Meta(description="bounds, where decisions decide which labels are seen")
     ] = None
     gap: Annotated[
         dict[str, Interval] | None, Meta(description="online less offline, by metric; null without a reference report")

@@ -83,6 +83,24 @@ class Labels(Section):
         restarts=_LEARNING,
         default="drop",
     )
+    selective: Literal["none", "unknown", "propensity"] = setting(
+        "whether decisions decide which labels are seen: none (no); unknown (yes, and with what probability is not "
+        "known: what the missing labels could change is published as bounds, and no threshold is published where "
+        "labels are not seen); or propensity (yes, and predictions carry the probability: labels are thinned to a fair "
+        "sample)",
+        change="restarts",
+        restarts=_LEARNING,
+        default="none",
+    )
+    least_propensity: Number | None = setting(
+        "the smallest propensity that predictions carry, with selective: propensity: a label seen with probability p "
+        "is kept with probability least_propensity / p",
+        change="restarts",
+        restarts=_LEARNING,
+        default=None,
+        gt=0,
+        le=1,
+    )
     early: Duration = setting("how long an outcome that precedes its prediction is kept", default=HOUR)
     amend: Duration = setting("how long after maturity corrections of a label are still taken in", default=DAY)
     give_up: PositiveDuration = setting(
@@ -97,6 +115,24 @@ class Labels(Section):
                 raise RefusedError("give_up is shorter than wait", "give_up ends the waiting: make it longer")
             # A frozen model, still being made: a long wait carries the default along.
             object.__setattr__(self, "give_up", self.wait)
+        return self
+
+    @model_validator(mode="after")
+    def _propensities_have_a_least(self) -> Labels:
+        if (self.selective == "propensity") != (self.least_propensity is not None):
+            raise RefusedError(
+                "selective: propensity and least_propensity belong together",
+                "give the smallest propensity that predictions carry, or leave both out",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _missing_says_nothing_where_labels_are_selective(self) -> Labels:
+        if self.selective != "none" and self.missing == "negative":
+            raise RefusedError(
+                "labels are selective, and missing ones would count as negatives",
+                "set missing: drop, or selective: none",
+            )
         return self
 
 

@@ -180,5 +180,3 @@ class Arriving:
         self.slow, self.caution = state["slow"], state["caution"]
         self._delays = [(end, Delays.restore(delays)) for end, delays in state["delays"]]
         self._judged_to = state["judged_to"]
-
-

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from streameval import records
 from streameval.engine.identity import Identity
 from streameval.engine.rows import Output
@@ -19,8 +17,10 @@ from streameval.evaluate.calibration.cells import LabelHistogram
 from streameval.evaluate.calibration.champion import CalibrationMap, Champion, Measures, Switch, competing
 from streameval.evidence.binary import BinaryEvidence
 
-MAP_MOVED = 0.02
-"""A map is published again when it has moved by more than this somewhere (probability)."""
+MAP_MOVED = 0.05
+"""A map is published again when it has moved by more than this: root mean square over the step's scores, relative to
+the labels' own spread. It is the effect that a diagnosis takes for one; beyond it lies a fit's own noise (about
+sqrt(10 / 14,000) = .03 at a half-life of 10,000 for a map of ten parameters), and each map is an epoch."""
 
 
 class Calibrating:
@@ -46,8 +46,9 @@ class Calibrating:
         if switch is None and self.inherited:
             return []
         self.inherited = False
-        if switch is None and known is not None and (known.method == current.method and not _moved(known, current)):
-            return []
+        if switch is None and known is not None and known.method == current.method:
+            # Beside the method, only a map that moved is news.
+            return [self._publish(at, current, None, window)] if _moved(known, current, evidence) else []
         return [self._publish(at, current, switch, window)]
 
     def adopt(self, at: int, method: str | None, histogram: LabelHistogram, window: records.Window) -> list[Output]:
@@ -84,17 +85,18 @@ class Calibrating:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from ``state``."""
-        self.champion = Champion.restore(
-            state["champion"], self.competing, self.identity.config.calibration.half_life
-        )
+        self.champion = Champion.restore(state["champion"], self.competing, self.identity.config.calibration.half_life)
         known = state["published"]
         self.published = None if known is None else CalibrationMap(*known)
         self.inherited = state["inherited"]
 
 
-def _moved(old: CalibrationMap, new: CalibrationMap) -> bool:
-    x = np.union1d(old.x, new.x)
-    return bool(np.abs(old.predict_many(x) - new.predict_many(x)).max() > MAP_MOVED)
+def _moved(old: CalibrationMap, new: CalibrationMap, evidence: BinaryEvidence) -> bool:
+    scores, weights = evidence.mean_scores, evidence.counts.sum(axis=0)
+    before, after = old.predict_many(scores), new.predict_many(scores)
+    share = weights / weights.sum()
+    mean = float(share @ after)
+    return bool(share @ (after - before) ** 2 > MAP_MOVED**2 * mean * (1.0 - mean))
 
 
 def _losses(measures: Measures | None) -> records.Losses | None:

@@ -79,7 +79,14 @@ class Engine:
         self.clocks = Clocks(lateness, set(self.outcome_topics), config.max_ahead)
         self.models = {model.name: ModelFold(model, config.interval) for model in config.models}
         self.specs = [
-            ModelSpec(model.name, model.task, tuple(model.segments), tuple(model.kpis)) for model in config.models
+            ModelSpec(
+                model.name,
+                model.task,
+                tuple(model.segments),
+                tuple(model.kpis),
+                model.labels.selective == "propensity",
+            )
+            for model in config.models
         ]
         mappings = [TopicMapping(m.topic, m.event, m.model, m.fields, m.constants) for m in config.mappings]
         self.decoder = Decoder(self.specs, mappings)
@@ -106,6 +113,11 @@ class Engine:
     def waiting(self) -> int:
         """Rows that are retained, over all models."""
         return sum(fold.join.waiting for fold in self.models.values())
+
+    @property
+    def ahead(self) -> int:
+        """Outcomes that T has not reached, over all models."""
+        return sum(fold.join.ahead for fold in self.models.values())
 
     # -- events in -----------------------------------------------------------------------------------------------------
 
@@ -179,6 +191,7 @@ class Engine:
                 columns.score[rows],
                 local[columns.kind[rows]],
                 kinds,
+                None if columns.propensity is None else columns.propensity[rows],
             )
 
     def _match(self, columns: Outcomes, logical: np.ndarray) -> None:

@@ -6,7 +6,7 @@ says otherwise: where matured labels show other score distributions within the c
 explains the waiting scores, where PACC contradicts the mixture, and where a diagnosis has found another kind of change.
 
 A window of labels that has not yet seen the new prevalence would move the threshold back. So while the filter's
-prevalence and the window's are apart beyond doubt, the window decides nothing (`ahead_of`).
+prevalence and the window's are apart beyond doubt, the window decides nothing (`is_ahead`).
 
 Invariant: a function of the version's groups, ticks and matured steps in logical time.
 
@@ -22,22 +22,23 @@ import numpy as np
 
 from streameval import records
 from streameval.decide.gate import Gate, Move
-from streameval.decide.prior_move import PriorMoves, widened
+from streameval.decide.prior_move import prior_moved, widened
 from streameval.detect.diagnosis import State
-from streameval.detect.label_counts import LabelCounts
+from streameval.detect.label_counts import LabelCounts, total
 from streameval.detect.life import Watch
-from streameval.engine.fresh import Fresh, Group, Matured
+from streameval.engine.fresh import Fresh, Group, Matured, Tick
 from streameval.engine.identity import Identity
 from streameval.evaluate.calibration.champion import CalibrationMap
 from streameval.evaluate.estimate import Estimate
 from streameval.evaluate.mixture import REFERENCE_POSITIVES, MixtureReference
-from streameval.evaluate.prevalence import windowed
+from streameval.evaluate.prevalence import prevalence
 from streameval.evaluate.prevalence_filter import Belief, PrevalenceFilter, ahead
 from streameval.evaluate.seed import seed_of
 from streameval.evaluate.unlabelled import Backtest, point_metrics, shifted
 from streameval.evidence.binary import BinaryEvidence
 from streameval.evidence.bins import EDGES, threshold_bin
 from streameval.evidence.coarse import coarse_counts
+from streameval.evidence.window import WindowEvidence
 
 _MIXED: Final = frozenset({"none", "label_shift", "pending", "inconclusive"})
 """States in which the classes may still score as in the reference: then the tests decide."""
@@ -45,6 +46,8 @@ _SEEN: Final = frozenset({"none", "covariate_shift", "label_shift"})
 """States in which the calibration map still holds, or is corrected."""
 _LEAST_LABELLED: Final = 0.5
 _FAR: Final = 0.5
+_WITNESSES: Final = 4
+"""Steps' worth of predictions that a change must have lasted, so that the tests of the assumption can see it too."""
 _EDGE: Final = 1e-6
 _UNBOUNDED: Final = frozenset({"cost", "log_loss"})
 
@@ -72,10 +75,11 @@ class Foreseeing:
         """The filter run forward over all full groups."""
         self.now: Belief | None = None
         """And over the open one, as of the last tick or maturity."""
+        self.ahead_from: int | None = None
+        """Closed predictions when the prevalence of now was first found to be ahead of the labels; None while not."""
         self._of: int | None = None
         self._classes: LabelCounts | None = None
         self._mixture: MixtureReference | None = None
-        self._moves: PriorMoves | None = None
 
     # -- what it rests on ----------------------------------------------------------------------------------------------
 
@@ -85,10 +89,10 @@ class Foreseeing:
         if classes is None or (watch.reference is None and standing not in _MIXED):
             return None
         if classes is not self._classes:
-            self._classes, self._mixture, self._moves = classes, None, None
+            self._classes, self._mixture = classes, None
             if classes.positives >= REFERENCE_POSITIVES and classes.positives < classes.events:
                 evidence = BinaryEvidence(classes.bins, classes.counts, np.zeros_like(classes.counts))
-                self._mixture, self._moves = MixtureReference(evidence), PriorMoves.of(classes)
+                self._mixture = MixtureReference(evidence)
             of = seed_of(classes.bins, classes.counts)
             if self._mixture is not None and of != self._of:
                 self._of, self.holds, self.explained = of, True, True
@@ -188,24 +192,23 @@ class Foreseeing:
 
     def tick(
         self,
-        full: bool,
+        tick: Tick,
         fresh: Fresh,
         watch: Watch,
         standing: State,
         known: CalibrationMap | None,
         threshold: float,
-        at: int,
-    ) -> None:
-        """Enough scores have closed since the last tick; ``full`` says that the open group is."""
+    ) -> list[Matured]:
+        """Enough scores have closed since the last tick; a group that is full now may have matured already."""
         mixture = self._rest_on(watch, standing)
-        if not full:
+        if not tick.full:
             self._look(fresh, mixture)
-            return
+            return []
         group = fresh.fill()
         if group is None:
-            return
+            return []
         if mixture is not None:
-            explained = mixture.explains(mixture.merged(fresh.recent()))
+            explained = _explained(mixture, fresh)
             if explained != self.explained:
                 self.explained = explained
                 self._run_forward(fresh, mixture)
@@ -220,10 +223,12 @@ class Foreseeing:
             self.full = ahead(self.full, None, self.filter.noise)
         self.now = self.full
         self._estimate(group, fresh, known, threshold)
-        through = fresh.settle(at)
-        if through is not None:
-            self._learn(through, mixture)
-            self._run_forward(fresh, mixture)
+        through = fresh.settle(tick.at)
+        if through is None:
+            return []
+        self._learn(through, mixture)
+        self._run_forward(fresh, mixture)
+        return [through]
 
     # -- decisions -----------------------------------------------------------------------------------------------------
 
@@ -231,26 +236,39 @@ class Foreseeing:
         """Whether scores without labels say anything now."""
         return self._rest_on(watch, standing) is not None and self.holds and self.explained
 
-    def ahead_of(self, window: BinaryEvidence, gate: Gate, watch: Watch, standing: State) -> bool:
+    def is_ahead(self, positives: int, events: int, watch: Watch, standing: State) -> bool:
         """Whether the prevalence of now is another than that of a window of labels, beyond doubt."""
-        labelled = windowed(window)
+        labelled = prevalence(positives, events - positives)
         if self.now is None or labelled is None or not self.speaks(watch, standing):
             return False
-        low, _, high = widened(self.now.estimate, gate.z)
-        below, _, above = widened(labelled, gate.z)
+        z = self.identity.config.thresholds.z
+        low, _, high = widened(self.now.estimate, z)
+        below, _, above = widened(labelled, z)
         return low > above or high < below
 
+    def look_ahead(self, window: WindowEvidence, fresh: Fresh, watch: Watch, standing: State) -> None:
+        """Note at a tick since when the prevalence of now is ahead of the window's labels."""
+        if not self.is_ahead(window.positives, window.events, watch, standing):
+            self.ahead_from = None
+        elif self.ahead_from is None:
+            self.ahead_from = fresh.closed
+
     def move(self, gate: Gate, in_force: float, fresh: Fresh, watch: Watch, standing: State) -> Move | None:
-        """The move that the prevalence of now asks for; None where only labels may decide."""
-        if self.now is None or self._moves is None or not self.speaks(watch, standing):
+        """The move that the prevalence of now asks for; None where only labels may decide, or know as much."""
+        if self.now is None or self.ahead_from is None:
             return None
-        move = self._moves.moved(gate, self.now.estimate, in_force)
-        if move is None:
+        if fresh.closed - self.ahead_from < _WITNESSES * self.identity.config.evaluate.events:
             return None
-        mixture = self._rest_on(watch, standing)
+        mixture, classes = self._rest_on(watch, standing), self._classes
+        if mixture is None or classes is None:
+            return None
+        if watch.reference is not None:
+            # All that matured since without an alarm shows the same classes, and makes the gain surer.
+            classes = total([classes, watch.history.total()])
+        move = prior_moved(gate, classes, self.now.estimate, in_force)
+        if move is None or not _explained(mixture, fresh):
+            return None
         recent = fresh.recent()
-        if mixture is None or not mixture.explains(mixture.merged(recent)):
-            return None
         free, check = mixture.quick(recent), mixture.pacc(recent)
         return None if free is None or check is None or mixture.contradicted(free, check) else move
 
@@ -344,6 +362,7 @@ class Foreseeing:
             "full": None if self.full is None else list(self.full),
             "now": None if self.now is None else list(self.now),
             "of": self._of,
+            "ahead_from": self.ahead_from,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -353,12 +372,20 @@ class Foreseeing:
         self.holds, self.explained, self.since_alarm = state["holds"], state["explained"], state["since_alarm"]
         self.full = None if state["full"] is None else Belief(*state["full"])
         self.now = None if state["now"] is None else Belief(*state["now"])
-        self._of = state["of"]
+        self._of, self.ahead_from = state["of"], state["ahead_from"]
 
 
 def interval(estimate: Estimate | None) -> records.Interval | None:
     """An estimate as records say it."""
     return None if estimate is None else records.Interval(*estimate)
+
+
+def _explained(mixture: MixtureReference, fresh: Fresh) -> bool:
+    """Whether a mixture explains the latest scores that wait: all of the window, a quarter of them, and the last few.
+
+    What moves a threshold is young: in the whole window scores from before a change would hide what is odd about it.
+    """
+    return all(mixture.explains(mixture.merged(fresh.recent(share))) for share in (1, 4, 16))
 
 
 def _follow(

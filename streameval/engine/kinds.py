@@ -112,6 +112,14 @@ class Kinds:
         for code in kinds[self.version_of[kinds] == UNRESOLVED].tolist():
             self._resolve(code)
 
+    def places(self, kinds: np.ndarray) -> np.ndarray:
+        """int64[n]: the places of the versions of kinds i32[n], resolved or not; ``VERSIONS`` for one without."""
+        places: np.ndarray = self.version_of[kinds].astype(np.int64)
+        for code in np.unique(kinds[places == UNRESOLVED]).tolist():
+            version = self.raw[code][0]
+            places[kinds == code] = self.versions.index(version) if version in self.versions else VERSIONS
+        return places
+
     def _free(self) -> int | None:
         for place, version in enumerate(self.versions):
             if version is None:

@@ -1,25 +1,22 @@
-"""The metrics record of a cell, and its estimates of prevalence.
+"""The metrics record of a cell.
 
-Invariant: a function of the window's evidence, the threshold in force, the reference and the fresh scores.
+Invariant: a function of the window's evidence, the threshold in force and the reference.
 
-Source: METHODS sections 0, 2 and 3.
+Source: METHODS sections 0 and 2.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
 
 from streameval import records
-from streameval.detect.label_counts import LabelCounts
 from streameval.detect.life import Watch
-from streameval.detect.reference import Reference
-from streameval.engine.fresh import FreshScores
 from streameval.engine.identity import Identity
 from streameval.engine.offline import OfflineGap
 from streameval.engine.rows import Output
+from streameval.engine.selecting import selective_record, without_values
 from streameval.evaluate.calibration.champion import CalibrationMap
 from streameval.evaluate.calibration_error import (
     CalibrationMeasures,
@@ -30,10 +27,17 @@ from streameval.evaluate.calibration_error import (
 )
 from streameval.evaluate.estimate import Estimate
 from streameval.evaluate.metrics import binary_metrics, confusion
-from streameval.evaluate.mixture import MixtureReference
-from streameval.evaluate.prevalence import windowed
 from streameval.evaluate.river_metrics import river_metrics
+from streameval.evaluate.selective import Selection
 from streameval.evidence.binary import BinaryEvidence
+
+
+class Foreseen(NamedTuple):
+    """What the whole's record says of predictions that wait for labels."""
+
+    estimated: records.Estimated | None = None
+    provisional: records.Provisional | None = None
+    labels: records.LabelFlow | None = None
 
 
 class Measuring:
@@ -49,7 +53,6 @@ class Measuring:
         self.costs = costs
         self.scales = {name: kpi.scale for name, kpi in identity.config.kpis.items()}
         self.offline = OfflineGap(identity, costs)
-        self.mixture: tuple[Reference, MixtureReference | None] | None = None
 
     def record(
         self,
@@ -60,10 +63,13 @@ class Measuring:
         watch: Watch,
         prevalence: records.Prevalence,
         known: CalibrationMap | None = None,
+        foreseen: Foreseen | None = None,
+        selection: Selection | None = None,
     ) -> list[Output]:
         """The metrics of a window at the threshold in force, and what they say against the offline report.
 
-        ``known`` is the map in force. The parts of the calibration error are published of the whole only.
+        ``known`` is the map in force; ``selection`` tells of the predictions whose label is not seen. The parts of the
+        calibration error are published of the whole only.
         """
         estimates: dict[str, Estimate] = binary_metrics(evidence, threshold, self.costs, self.scales)
         of_score, of_map = self._calibration(evidence, known) if self.identity.whole else (None, None)
@@ -73,6 +79,12 @@ class Measuring:
         metrics = {name: records.Interval(e.value, e.low, e.high) for name, e in estimates.items()}
         for name, value in river_metrics(evidence, threshold, self.identity.config.evaluate.river).items():
             metrics[name] = records.Interval(value)
+        of_selection: records.Selective | None = None
+        if selection is not None:
+            bounds = selection.bounds(threshold, self.costs)
+            others = self.identity.config.evaluate.river
+            metrics = without_values(metrics, selection, bounds, others)
+            of_selection = selective_record(selection, bounds, others)
         gap = self.offline.gap(estimates, threshold)
         at_threshold = confusion(evidence, threshold)
         data = records.Metrics(
@@ -88,7 +100,9 @@ class Measuring:
             season=watch.season,
             calibration=_measures(of_score),
             calibration_of_map=_measures(of_map),
+            selective=of_selection,
             gap={name: records.Interval(*known) for name, known in gap.items()} or None,
+            **({} if foreseen is None else foreseen._asdict()),
         )
         told = self.offline.events(at, gap, estimates, threshold, window)
         return [self.identity.output(at, "metrics", data), *told]
@@ -103,21 +117,6 @@ class Measuring:
             return of_score, None
         return of_score, calibration_measures(evidence, known.predict_many(scores), starts)
 
-    def prevalence(
-        self, at: int, evidence: BinaryEvidence, watch: Watch, fresh: FreshScores | None
-    ) -> records.Prevalence:
-        """The prevalence of a window by its labels, and that of the fresh scores without labels (for the whole)."""
-        labelled = windowed(evidence)
-        free = None
-        reference = watch.reference
-        if self.identity.whole and fresh is not None and reference is not None:
-            if self.mixture is None or self.mixture[0] is not reference:
-                self.mixture = (reference, _mixture(reference.counts))
-            mixture = self.mixture[1]
-            if mixture is not None and mixture.holds(evidence):
-                free = mixture.prevalence(fresh.histogram(at))
-        return records.Prevalence(_interval(labelled), _interval(free))
-
     def state(self) -> dict[str, Any]:
         """Plain values from which ``restore`` continues exactly."""
         return {"offline": self.offline.state()}
@@ -125,10 +124,6 @@ class Measuring:
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from ``state``."""
         self.offline.restore(state["offline"])
-
-
-def _interval(estimate: Estimate | None) -> records.Interval | None:
-    return None if estimate is None else records.Interval(*estimate)
 
 
 def _measures(found: CalibrationMeasures | None) -> records.CalibrationMeasures | None:
@@ -144,8 +139,3 @@ def _measures(found: CalibrationMeasures | None) -> records.CalibrationMeasures 
         in_the_large=large,
         spiegelhalter=all_,
     )
-
-
-def _mixture(counts: LabelCounts) -> MixtureReference | None:
-    reference = BinaryEvidence(counts.bins, counts.counts, np.zeros_like(counts.counts))
-    return MixtureReference(reference) if reference.positives and reference.negatives else None

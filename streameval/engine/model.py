@@ -20,13 +20,14 @@ import numpy as np
 from streameval.engine.cell import Cell
 from streameval.engine.clock import NEVER, Clocks
 from streameval.engine.comparing import Comparing
-from streameval.engine.fresh import FreshScores
+from streameval.engine.fresh import Fresh, Tick
 from streameval.engine.kinds import ABSENT, VERSIONS, Kinds
 from streameval.engine.rows import Output, Rows, TooLate
+from streameval.engine.thinning import marked, thin
 from streameval.engine.window import Block, Correction
 from streameval.evaluate.calibration.champion import CalibrationMap
 from streameval.evidence.binary import BinaryEvidence
-from streameval.join import Amendments, Cohorts, Join
+from streameval.join import Amendments, Cohorts, Join, Labelled
 
 if TYPE_CHECKING:
     from streameval.config import Model
@@ -64,7 +65,9 @@ class ModelFold:
             kpis=self.kpis,
         )
         self.cells: dict[CellKey, Cell] = {}
-        self.fresh: dict[int, FreshScores] = {}
+        self.fresh: dict[int, Fresh] = {}
+        self.labelled = Labelled()
+        """First labels of rows whose cohort has not closed yet."""
         self.comparing = Comparing(config)
         self.earlier: dict[tuple[str, str], InForce] = {}
         """What an earlier lineage left in force, by version and segment."""
@@ -84,11 +87,18 @@ class ModelFold:
         score: np.ndarray,
         kind: np.ndarray,
         kinds: list[tuple[str, tuple[str, ...]]],
+        propensity: np.ndarray | None = None,
     ) -> None:
-        """Predictions of one partition, in log order; ``kind`` i32[n] indexes ``kinds`` (version, segment values)."""
+        """Predictions of one partition, in log order; ``kind`` i32[n] indexes ``kinds`` (version, segment values).
+
+        ``propensity`` f64[n] is P(the label will be seen), nan where none was given; None where no model asks for it.
+        """
         codes = np.array([self.kinds.intern(raw) for raw in kinds], dtype=np.int32)
         identities = np.array([self.kinds.identity(version) for version, _ in kinds], dtype=np.int16)
-        self.join.put(part, ts, lt, id_hash, score, codes[kind], identities[kind], offset)
+        code = codes[kind]
+        if self.config.labels.selective == "propensity" and propensity is not None:
+            code = marked(self.config, id_hash, code, propensity)
+        self.join.put(part, ts, lt, id_hash, score, code, identities[kind], offset)
 
     def match(
         self,
@@ -121,12 +131,16 @@ class ModelFold:
 
     def _until(self, now: int, proof: Clocks) -> list[Output | TooLate]:
         acts = self.join.advance(now, proof)
+        if self.config.labels.selective == "propensity":
+            thin(acts.matured, acts.amended, [acts.closed, acts.labelled])
         late = acts.late
         outputs: list[Output | TooLate] = [
             TooLate(int(at), int(part), int(offset), int(ts))
             for at, part, offset, ts in zip(late.at, late.part, late.offset, late.ts, strict=True)
         ]
-        outputs += self._close(acts.closed)
+        ticks: list[tuple[int, int, Tick]] = []
+        outputs += self._close(acts.closed, ticks)
+        self._label(acts.labelled, now)
         steps = self._mature(acts.matured, now)
         steps.sort(key=lambda step: (step[0], step[1]))
         blocks = self._blocks([rows for _, _, rows in steps])
@@ -134,17 +148,34 @@ class ModelFold:
         if len(amended):
             self.kinds.resolve(np.unique(amended.kind))
         done = 0
-        for (at, key, rows), block in zip(steps, blocks, strict=True):
+
+        def amend(at: int) -> None:
+            nonlocal done
             if done < len(amended) and amended.at[done] <= at:
                 due = int(np.searchsorted(amended.at, at, side="right"))
                 self._amend(amended, slice(done, due))
                 done = due
+
+        def tick(at: int) -> None:
+            while ticks and ticks[0][0] <= at:
+                _, place, moment = ticks.pop(0)
+                amend(moment.at)
+                outputs.extend(self.cells[place, -1, 0].tick(moment, self.fresh[place]))
+
+        ticks.sort()
+        for (at, key, rows), block in zip(steps, blocks, strict=True):
+            # At one logical time predictions close before others mature.
+            tick(at)
+            amend(at)
             cell = self.cells[key]
             outputs += cell.step(at, rows, block, self._whole(key), self.fresh.get(key[0]))
             for bucket in cell.closed:
                 outputs += self.comparing.close(at, cell.identity, bucket)
+        tick(NEVER)
         if done < len(amended):
             self._amend(amended, slice(done, len(amended)))
+        for fresh in self.fresh.values():
+            fresh.absorb(now - 1)
         outputs.sort(key=lambda output: output.at)
         return outputs
 
@@ -161,7 +192,24 @@ class ModelFold:
             Block(int(rows.cohort[0]), int(rows.cohort[-1]), known) for rows, known in zip(parts, evidence, strict=True)
         ]
 
-    def _close(self, closed: Cohorts) -> list[Output]:
+    def _label(self, labelled: Labelled, now: int) -> None:
+        """Give first labels to the groups of their predictions, from when both are there and the cohort has closed."""
+        labelled = Labelled.join([self.labelled, labelled])
+        known = np.maximum(labelled.at, labelled.start + self.interval)
+        due = known < now
+        self.labelled = labelled.take(~due)
+        labelled, known = labelled.take(due), known[due]
+        order = np.argsort(known, kind="stable")
+        labelled, known = labelled.take(order), known[order]
+        places = self.kinds.places(labelled.kind)
+        for place in np.unique(places).tolist():
+            # A late prediction of a version that never had another one has no groups.
+            if place != VERSIONS and place in self.fresh:
+                mine = places == place
+                delay = (labelled.at - labelled.ts)[mine]
+                self.fresh[place].label(known[mine], labelled.start[mine], delay, labelled.label[mine])
+
+    def _close(self, closed: Cohorts, ticks: list[tuple[int, int, Tick]]) -> list[Output]:
         outputs: list[Output] = []
         if len(closed.start) == 0:
             return outputs
@@ -178,11 +226,15 @@ class ModelFold:
             if place < VERSIONS:
                 kinds.last_seen[place] = max(kinds.last_seen[place], int(ends[mine][-1]))
             if place not in self.fresh:
-                self.fresh[place] = FreshScores(self.config.evaluate.window)
+                self.fresh[place] = self._groups()
                 first = int(ends[mine][0])
                 outputs.append(self._cell((place, -1, 0)).begin(first))
-            self.fresh[place].push(ends[mine], closed.score[mine])
+            ticks += [(tick.at, place, tick) for tick in self.fresh[place].push(ends[mine], closed.score[mine])]
         return outputs
+
+    def _groups(self) -> Fresh:
+        evaluate, labels = self.config.evaluate, self.config.labels
+        return Fresh(evaluate.events, evaluate.window, labels.wait, labels.amend, self.interval)
 
     def _mature(self, matured: Cohorts, now: int) -> list[tuple[int, CellKey, Rows]]:
         """Give the matured rows to their cells; the steps that they, or their deadlines, bring."""
@@ -254,8 +306,11 @@ class ModelFold:
         """Correct the rows of a part of the amendments wherever they are counted."""
         kind = amended.kind[part]
         versions = self.kinds.version_of[kind]
+        came_late = (amended.old_label[part] != 1) & (amended.new_label[part] == 1)
         for place in np.unique(versions).tolist():
             of_version = versions == place
+            if place in self.fresh:
+                self.fresh[place].late(amended.start[part][of_version & came_late])
             self._correct((place, -1, 0), amended, part, of_version)
             for name in range(len(self.names)):
                 values = self.kinds.values_of[name, kind]
@@ -270,7 +325,7 @@ class ModelFold:
         rows = np.flatnonzero(mine & (amended.start[part] >= self.counted_from)) + part.start
         cohort, score = amended.start[rows], amended.score[rows]
         places, first, group = np.unique(cell.window.places(cohort), return_index=True, return_inverse=True)
-        before, after = (
+        was, now = (
             Rows(
                 amended.at[rows],
                 cohort,
@@ -278,11 +333,16 @@ class ModelFold:
                 score,
                 label[rows],
                 {name: x[rows] for name, x in kpis.items()},
-            ).evidence(self.config, group, len(places))
+            )
             for label, kpis in ((amended.old_label, amended.old_kpis), (amended.new_label, amended.new_kpis))
         )
+        before, after = (known.evidence(self.config, group, len(places)) for known in (was, now))
         for correction in map(Correction, cohort[first].tolist(), before, after):
             cell.window.correct(correction)
+        if cell.unseen is not None:
+            before, after = (known.unlabelled(group, len(places)) for known in (was, now))
+            for correction in map(Correction, cohort[first].tolist(), before, after):
+                cell.unseen.correct(correction)
 
     # -- versions ------------------------------------------------------------------------------------------------------
 
@@ -327,6 +387,7 @@ class ModelFold:
             "kinds": self.kinds.state(),
             "cells": [[list(key), cell.state()] for key, cell in self.cells.items()],
             "fresh": [[place, fresh.state()] for place, fresh in sorted(self.fresh.items())],
+            "labelled": self.labelled.columns,
             "comparing": self.comparing.state(),
             "counted_from": self.counted_from,
             "matured": self.matured,
@@ -343,8 +404,10 @@ class ModelFold:
         for (place, name, value), cell_state in state["cells"]:
             self._cell((place, name, value)).restore(cell_state)
         for place, fresh in state["fresh"]:
-            self.fresh[place] = FreshScores(self.config.evaluate.window)
+            self.fresh[place] = self._groups()
             self.fresh[place].restore(fresh)
+        if "labelled" in state:  # an older release did not tell of them
+            self.labelled = Labelled(*state["labelled"])
         self.earlier = {
             (version, segment): (threshold, None if known is None else CalibrationMap(*known))
             for version, segment, threshold, known in state["earlier"]

@@ -1,13 +1,15 @@
 """The threshold of one cell: which one is in force, which were, and when it moves.
 
 Invariant: ``own`` is what subscribers hold under the cell's key, None where the whole's threshold serves. Between two
-moves lie at least so many matured events as the configuration asks for.
+moves lie at least so many matured events as the configuration asks for. Once an own move has shown that acting prevents
+positives, labels alone raise the threshold no more: those above it say too little.
 
 Source: METHODS section 4.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,11 +17,19 @@ import numpy as np
 from streameval import records
 from streameval.decide.gate import Gate, Move
 from streameval.decide.objectives import objective_of
+from streameval.decide.own_effect import own_effect
+from streameval.decide.selective import selective_move
+from streameval.decide.shrinkage import shrunk
+from streameval.detect.label_counts import LabelCounts, total
 from streameval.detect.own_move import OwnMove, map_move, threshold_move
+from streameval.engine.clock import BEGINNING
 from streameval.engine.identity import Identity
 from streameval.engine.rows import Output
+from streameval.engine.window import Block
 from streameval.evaluate.calibration.champion import CalibrationMap
+from streameval.evaluate.selective import Selection
 from streameval.evidence.binary import BinaryEvidence
+from streameval.evidence.bins import threshold_bin
 
 MOVES_KEPT = 15
 """Earlier thresholds that a cell remembers, beside the latest."""
@@ -52,6 +62,10 @@ class Moving:
         """(prediction time ms, threshold) of the latest changes of the threshold in force, whoever's it was."""
         self.own_moves: list[OwnMove] = []
         """What was published under the cell's key that changed decisions."""
+        self.prevents = False
+        """Whether acting was seen to keep positives from happening."""
+        self.trial: LabelCounts | None = None
+        """Labels before the latest own move, until its cooldown is over: what those after it are compared with."""
 
     def matured(self, start: int, events: int, threshold: float) -> None:
         """A step's events, from prediction time ``start`` (ms) on, matured under a threshold."""
@@ -73,6 +87,16 @@ class Moving:
         """The move that a window's evidence asks for, away from the threshold in force."""
         return self.gate.propose(evidence, threshold, self.since_move)
 
+    def propose_selective(self, selection: Selection, threshold: float) -> Move | None:
+        """The move that holds whatever the labels are that are not seen."""
+        return selective_move(self.gate, selection, threshold, self.since_move)
+
+    def propose_shrunk(
+        self, evidence: BinaryEvidence, threshold: float, whole: BinaryEvidence, worth: float
+    ) -> Move | None:
+        """The move of a segment, for which the whole's window counts as ``worth`` events more."""
+        return shrunk(self.gate, evidence, whole, worth, threshold, self.since_move)
+
     def move(
         self,
         at: int,
@@ -81,12 +105,40 @@ class Moving:
         known: CalibrationMap | None,
         prevalence: records.Prevalence | None,
         window: records.Window | None,
+        past: Iterable[Block] = (),
     ) -> Output:
-        """Put a threshold in force and say so."""
+        """Put a threshold in force and say so; ``past`` are the blocks of the window."""
+        self._begin_trial(at, past)
         self.own, self.since_move = move.threshold, 0
         self._remember(threshold_move(at, move.previous, move.threshold))
         gain = records.Interval(move.expected_gain.value, move.expected_gain.low, move.expected_gain.high)
         return self.record(at, move.threshold, move.previous, reason, gain, known, prevalence, window)
+
+    def judge(self, blocks: Iterable[Block]) -> None:
+        """Look once, at the end of the cooldown, at what the latest own move did to the labels of its band."""
+        if self.trial is None or self.own is None:
+            return
+        before, self.trial = self.trial, None
+        trials = [move for move in self.own_moves if not move.by_map]
+        if not trials:
+            return
+        move = trials[-1]
+        effect = own_effect([before], [b.evidence for b in blocks if b.first >= move.at], move.low, move.high)
+        if effect is not None:
+            lowered = threshold_bin(self.own) == move.low
+            self.prevents = effect.prevents(lowered=lowered) or (self.prevents and not effect.harmless(lowered=lowered))
+
+    def _begin_trial(self, at: int, past: Iterable[Block]) -> None:
+        """Keep the labels under the threshold that is being left; ``past`` are the blocks of the window."""
+        if self.identity.config.drift.own_actions == "never":
+            return
+        moved = [move.at for move in self.own_moves if not move.by_map]
+        since, interval = moved[-1] if moved else BEGINNING, self.identity.interval
+        self.trial = total(b.evidence for b in past if b.first >= since and b.last + interval <= at)
+
+    def vetoes(self, move: Move) -> bool:
+        """Whether a move rests on labels that our own decisions have changed."""
+        return self.prevents and move.threshold > move.previous
 
     def reopen(self) -> None:
         """Let the threshold move again without waiting for the cooldown's end: the scores are others than before."""
@@ -99,7 +151,10 @@ class Moving:
             self._remember(move)
 
     def _remember(self, move: OwnMove) -> None:
-        self.own_moves = [*self.own_moves[-MOVES_KEPT:], move]
+        # Each kind has its own room: maps move at every other step, and must not push a threshold's move out.
+        same = [known for known in self.own_moves if known.by_map == move.by_map][-MOVES_KEPT:]
+        others = [known for known in self.own_moves if known.by_map != move.by_map]
+        self.own_moves = sorted([*same, *others, move])
 
     def record(
         self,
@@ -136,6 +191,8 @@ class Moving:
             "since_move": self.since_move,
             "in_force": [list(entry) for entry in self.in_force],
             "own_moves": [list(move) for move in self.own_moves],
+            "prevents": self.prevents,
+            "trial": None if self.trial is None else self.trial.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -143,3 +200,5 @@ class Moving:
         self.own, self.since_move = state["own"], state["since_move"]
         self.in_force = [(since, threshold) for since, threshold in state["in_force"]]
         self.own_moves = [OwnMove(*move) for move in state.get("own_moves", [])]
+        trial = state.get("trial")
+        self.prevents, self.trial = state.get("prevents", False), None if trial is None else LabelCounts.restore(trial)

@@ -92,6 +92,15 @@ class Rows:
         labelled = np.where(self.label >= 0, group, -1)
         return split(self.score, self.label, labelled, groups, self.kpis, scales, value)
 
+    def unlabelled(self, group: np.ndarray, groups: int) -> list[BinaryEvidence]:
+        """The rows without a label by group, as if they were negatives."""
+        unknown = np.where(self.label < 0, group, -1)
+        return split(self.score, np.zeros(len(self), np.int8), unknown, groups)
+
+    def without_label(self) -> BinaryEvidence:
+        """All rows without a label, as if they were negatives."""
+        return self.unlabelled(np.zeros(len(self), np.int64), 1)[0]
+
     def state(self) -> dict[str, Any]:
         """Plain values for ``restore``."""
         return {

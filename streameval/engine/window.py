@@ -20,6 +20,8 @@ import numpy as np
 from streameval.evidence.binary import BinaryEvidence
 from streameval.evidence.window import WindowEvidence
 
+EVERYTHING = 2**62
+"""Events of a window that keeps all its blocks until it is cut."""
 GROWTH = 50
 """A window that waits for positives holds at most this many times the events asked for."""
 
@@ -73,6 +75,7 @@ class Window:
         self.blocks: deque[Block] = deque()
         self.total = WindowEvidence()
         self.waiting: list[Correction] = []
+        self._evidence: BinaryEvidence | None = None
 
     def push(self, block: Block) -> Block:
         """Take a step's block in, with the corrections that waited for it, and let old blocks go."""
@@ -84,6 +87,7 @@ class Window:
                 if correction.cohort >= block.first:
                     block.evidence = correction.applied_to(block.evidence)
         self.blocks.append(block)
+        self._evidence = None
         self.total.add(block.evidence)
         while len(self.blocks) > 1:
             oldest = self.blocks[0].evidence
@@ -116,6 +120,7 @@ class Window:
         block = self.blocks[at]
         if block.first <= correction.cohort:
             block.evidence = correction.applied_to(block.evidence)
+            self._evidence = None
             self.total.add(correction.after)
             self.total.subtract(correction.before)
 
@@ -125,11 +130,14 @@ class Window:
             self._drop()
 
     def _drop(self) -> None:
+        self._evidence = None
         self.total.subtract(self.blocks.popleft().evidence)
 
     def evidence(self) -> BinaryEvidence:
-        """The sum of the blocks."""
-        return self.total.evidence()
+        """The sum of the blocks: the same object until they change."""
+        if self._evidence is None:
+            self._evidence = self.total.evidence()
+        return self._evidence
 
     def state(self) -> dict[str, Any]:
         """Plain values from which ``restore`` continues exactly."""
@@ -141,7 +149,7 @@ class Window:
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from ``state``."""
         self.blocks = deque(Block.restore(block) for block in state["blocks"])
-        self.total = WindowEvidence()
+        self.total, self._evidence = WindowEvidence(), None
         for block in self.blocks:
             self.total.add(block.evidence)
         self.waiting = [

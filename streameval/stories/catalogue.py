@@ -43,14 +43,14 @@ _ALL: Final = (
     ),
     Story(
         "rare",
-        "One loan in 1,000 defaults, and from two thirds on it is three.",
+        "One loan in 1,000 defaults, and from two thirds on it is five.",
         (
             _calm("as the model was trained", _RARE),
             Change(
                 2 / 3,
                 "label_shift",
-                "three times as many default",
-                World(prevalence=0.003, trained_prevalence=0.001, separation=2.5, trained_separation=2.5),
+                "five times as many default",
+                World(prevalence=0.005, trained_prevalence=0.001, separation=2.5, trained_separation=2.5),
             ),
         ),
         events=900_000,

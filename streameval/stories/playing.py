@@ -55,6 +55,8 @@ def settings(story: Story, path: str = "./events", state: str = "./state", **cha
         # A short story has less to learn from.
         "reference": {"events": min(story.reference, max(story.events // 5, 1000))},
     }
+    if labels.selective is not None:
+        model["labels"] |= {"selective": "propensity", "least_propensity": labels.selective}
     if not labels.positives_only:
         model["kpis"] = {KPI: {"scale": 0.01}}
     return {
@@ -144,7 +146,7 @@ class Play:
             acted = predictions.act(self.threshold, selective=labels.selective, positives_only=labels.positives_only)
             decided = Slice(predictions, acted, self.threshold)
             self._waiting.append(Reported.of(predictions, acted))
-            self._predict(predictions)
+            self._predict(predictions, acted.propensity)
             self._report(until)
             yield decided
         if self.story.labels.end is not None:
@@ -160,14 +162,23 @@ class Play:
         name = getattr(self.config.topics, topic)
         return [records.read(one.value).data for one in self.published if one.topic == name and one.value is not None]
 
-    def _predict(self, predictions: Foreseen) -> None:
+    def _predict(self, predictions: Foreseen, propensity: np.ndarray) -> None:
         n = len(predictions)
         none = np.full(n, -1, np.int64)
         offset = self._next(PREDICTIONS, n)
         kind = np.zeros(n, np.int32)
         kinds: list[Kind] = [(MODEL, "0", ())]
         self._columns.next = Predictions(
-            PREDICTIONS, 0, offset, predictions.ts, predictions.id_hash(), predictions.score, none, kind, kinds
+            PREDICTIONS,
+            0,
+            offset,
+            predictions.ts,
+            predictions.id_hash(),
+            predictions.score,
+            none,
+            kind,
+            kinds,
+            propensity,
         )
         self._receive(PREDICTIONS, offset)
 

@@ -172,6 +172,9 @@ class MemoryTransport:
         """See `Transport.ends`."""
         return {topic: len(self.broker.published.get(topic, ())) for topic in topics}
 
+    def announce(self, record: CommitRecord) -> None:
+        """See `Transport.announce`: the newest one publishes, and the others know it at once."""
+
     def core(self, worker: str) -> bytes | None:
         """See `Transport.core`."""
         return self.broker.cores.get(worker)

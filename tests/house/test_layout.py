@@ -11,7 +11,7 @@ import streameval
 
 ROOT = Path(__file__).parents[2]
 NEEDED = {"CHANGELOG.md", "LICENSE", "README.md", "config", "pyproject.toml", "streameval", "tests"}
-ALLOWED = NEEDED | {".ci", ".gitattributes", ".github", ".gitignore", "deploy"}
+ALLOWED = NEEDED | {".ci", ".dockerignore", ".gitattributes", ".github", ".gitignore", "deploy"}
 # Written with brackets, so that this file does not hold what it looks for.
 FORBIDDEN = re.compile(r"/wor[k]/|/tmp/[v]env|/tmp/[b]rief|/roo[t]/|\b(?:TOD[O]|FIXM[E]|XX[X]|HAC[K])\b")
 
@@ -71,6 +71,6 @@ def test_the_scripts_can_be_run_and_parse(script):
 
 
 def test_a_tests_room_is_named_after_a_room_of_the_package():
-    rooms = {path.stem for path in Path(streameval.__file__).parent.iterdir()} | {"house", "laws", "bench", "kafka"}
+    rooms = {path.stem for path in Path(streameval.__file__).parent.iterdir()} | {"house", "laws", "bench", "kafka", "deploy"}
     found = {path.relative_to(ROOT / "tests").parts[0] for path in files() if path.is_relative_to(ROOT / "tests")}
     assert {name for name in found if not name.endswith((".py", "run"))} <= rooms

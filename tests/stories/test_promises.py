@@ -83,8 +83,7 @@ def test_shuffled_labels_give_an_auc_of_one_half():
 
 @pytest.mark.parametrize("name", ["stationary", "seasonal"])
 def test_a_model_that_never_changes_shows_no_alignment_either_way(perform, name):
-    # 400,000 events, for enough pairs of windows.
-    said = perform(name, 5, 400_000).play.data("alignment")
+    said = perform(name, 5, 240_000).play.data("alignment")
     latest = {record.kpi: record for record in said}
     assert latest
     for record in latest.values():
@@ -150,12 +149,17 @@ def test_concept_drift_is_answered_by_retraining(perform, seed):
     assert abs(began - after.chapter.at) < day
 
 
-def test_one_change_after_another_is_named_and_only_the_last_asks_for_retraining(perform):
-    played = perform("mixed")
+@pytest.mark.parametrize("seed", SEEDS)
+def test_one_change_after_another_is_named_and_only_the_last_asks_for_retraining(perform, seed):
+    played = perform("mixed", seed)
     calm, shifted, bug, old = played.answers
     assert calm.alarms == []
-    assert set(shifted.states) == {"label_shift"}
+    # A move of our own shortly before the change, false though it was, may be the cause for all the daemon can know.
+    assert set(shifted.states) <= {"label_shift"} | ({"confounded"} if calm.moves else set())
+    assert shifted.states
+    assert excess(shifted) < 0.05
     assert set(bug.states) == {"miscalibration"}
+    assert excess(bug) < 0.05
     assert "concept_drift" in old.states
     assert [answer.retrainings > 0 for answer in played.answers] == [False, False, False, True]
 
@@ -193,13 +197,15 @@ def test_late_labels_and_doubled_traffic_are_no_change_of_prevalence(perform, na
 def test_stalled_labels_are_said_and_nothing_is_decided_without_them(perform):
     played = perform("stalled")
     story = played.play.story
+    ended, last = story.time_of(0.6), played.play.engine.now
     stalled = played.play.engine.models["loans"].join.stalled_since
+    # Cohorts leave unlabelled after `give_up`; the first that still waits began to be overdue then.
     assert stalled is not None
-    ended = story.time_of(0.6)
-    assert abs(stalled - (ended + story.labels.wait)) < 86_400_000 // 4
+    assert ended <= stalled < last
     decided = {"streameval.threshold", "streameval.calibration", "streameval.retrain", "streameval.drift"}
     events = [records.read(one.value) for one in played.play.published if one.value is not None]
-    after = [event for event in events if event.type in decided and records.epoch_ms(event.time) > stalled]
+    since = ended + story.labels.wait
+    after = [event.type for event in events if event.type in decided and records.epoch_ms(event.time) > since]
     assert after == []
 
 

@@ -17,6 +17,7 @@ sys.modules[_spec.name] = _shared  # dataclasses look their module up
 _spec.loader.exec_module(_shared)
 
 broker, own_broker, secured = _shared.broker, _shared.own_broker, _shared.secured
+battered = _shared.battered
 room, new_room, commit = _shared.room, _shared.new_room, _shared.commit
 
 
