@@ -364,9 +364,9 @@ class Retrain(Data, frozen=True, kw_only=True):
     diagnosis: Diagnosis | None
     window: Annotated[Window | None, Meta(description="the events since the change: new data to learn from")]
     priority: Annotated[float | None, Meta(description="share of the attainable cost that is being lost")]
-    attainable: Annotated[
-        Interval | None, Meta(description="least cost per event that this model can still reach")
-    ] = None
+    attainable: Annotated[Interval | None, Meta(description="least cost per event that this model can still reach")] = (
+        None
+    )
     counterfactual: Annotated[
         float | None, Meta(description="cost per event that the reference's model would have now (C*)")
     ] = None
@@ -405,9 +405,9 @@ class Metrics(Data, frozen=True, kw_only=True):
         CalibrationMeasures | None,
         Meta(description="the same of the calibration map in force, which has learnt from these events"),
     ] = None
-    selective: Annotated[
-        Selective | None, Meta(description="bounds, where decisions decide which labels are seen")
-    ] = None
+    selective: Annotated[Selective | None, Meta(description="bounds, where decisions decide which labels are seen")] = (
+        None
+    )
     gap: Annotated[
         dict[str, Interval] | None, Meta(description="online less offline, by metric; null without a reference report")
     ] = None

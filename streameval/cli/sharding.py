@@ -13,9 +13,7 @@ __all__ = ["MaybeShard", "part_of", "shard_of"]
 
 MaybeShard = Annotated[
     str | None,
-    typer.Option(
-        "--shard", metavar="K/N", help="The worker that has shard K of N (from 0): its models and its state."
-    ),
+    typer.Option("--shard", metavar="K/N", help="The worker that has shard K of N (from 0): its models and its state."),
 ]
 
 

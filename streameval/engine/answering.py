@@ -14,8 +14,9 @@ inconclusive,       nothing
 confounded
 ==================  ====================================================================================================
 
-Labels of scores whose decision we changed are left out of both: see `streameval.detect.case`. Only the whole has a map. A map that does more than correct the prior is not replaced by one that does only that: it is
-learnt anew from the events since the change.
+Only the whole has a map. A map that does more than correct the prior is not replaced by one that does only that: it is
+learnt anew from the events since the change. Labels of scores whose decision we changed are left out of maps and of the
+prevalence (see `streameval.detect.case`).
 
 Invariant: a function of the case, of the map and of the threshold in force.
 

@@ -12,6 +12,7 @@ Source: METHODS, section 8.
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +27,8 @@ from streameval.evaluate.label_delay import Delays
 from streameval.evaluate.provisional import Immature, provisional
 
 _MONITORS: Final = ("label_delay", "label_loss", "late_positives")
+_BEYOND: Final = 4.0
+"""Standard deviations of a group's losses from which its delays are not compared."""
 
 
 class Arriving:
@@ -44,29 +47,36 @@ class Arriving:
         """Labels of this bucket of age and later are slow: half of the reference's were."""
         self.caution: str | None = None
         """What the last alarm of the delays said, until a new reference is learnt."""
+        self.usual_loss: float | None = None
+        """Share of a group's predictions that got no label, as last learnt."""
         self._delays: list[tuple[int, Delays]] = []
-        self._judged_to: int | None = None
 
     def step(self, at: int, through: list[Past], fresh: Fresh) -> list[Output]:
         """Groups have matured: the records of alarms."""
         outputs: list[Output] = []
         for past in through:
             end = past.last + self.identity.interval
-            outputs += self._delayed(at, past, end)
+            cut_off = False
             if self.identity.config.labels.missing == "drop":
                 lost = max(past.events - past.labelled, 0)
+                cut_off = self._cut_off(lost, past.events)
                 outputs += self._tell(at, past, "label_loss", self.monitors["label_loss"].step(lost, past.events, end))
-        for past in list(fresh.past):
-            if past.at + fresh.amend > at:
-                break
-            if self._judged_to is not None and past.first <= self._judged_to:
-                continue
-            self._judged_to = past.first
+            if not cut_off:
+                outputs += self._delayed(at, past, end)
+        for past in fresh.over(at):
             positives = past.positives + past.late
             end = past.last + self.identity.interval
             signal = self.monitors["late_positives"].step(past.late, positives, end)
             outputs += self._tell(at, past, "late_positives", signal)
         return outputs
+
+    def _cut_off(self, lost: int, events: int) -> bool:
+        """Whether a group lost more labels than groups do: those that came are then the quick ones."""
+        mean = self.monitors["label_loss"].mean
+        self.usual_loss = usual = self.usual_loss if mean is None else mean
+        if usual is None:
+            return False
+        return lost > usual * events + _BEYOND * sqrt(usual * (1.0 - usual) * events + 1.0)
 
     def _delayed(self, at: int, past: Past, end: int) -> list[Output]:
         monitor = self.monitors["label_delay"]
@@ -170,13 +180,12 @@ class Arriving:
             "monitors": {name: monitor.state() for name, monitor in self.monitors.items()},
             "slow": self.slow,
             "caution": self.caution,
+            "usual_loss": self.usual_loss,
             "delays": [[end, delays.state()] for end, delays in self._delays],
-            "judged_to": self._judged_to,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from ``state``."""
         self.monitors = {name: ShareMonitor.restore(monitor) for name, monitor in state["monitors"].items()}
-        self.slow, self.caution = state["slow"], state["caution"]
+        self.slow, self.caution, self.usual_loss = state["slow"], state["caution"], state["usual_loss"]
         self._delays = [(end, Delays.restore(delays)) for end, delays in state["delays"]]
-        self._judged_to = state["judged_to"]

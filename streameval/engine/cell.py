@@ -146,6 +146,11 @@ class Cell:
             self.unseen.push(Block(block.first, block.last, rows.without_label()))
             self.unseen.cut(self.window.blocks[0].first)
         self.closed = []
+        regime = None if whole.foreseeing is None else whole.foreseeing.regime_from
+        if regime is not None and start >= regime:
+            self.window.cut(regime)
+            if self.unseen is not None:
+                self.unseen.cut(self.window.blocks[0].first)
         if evidence.events == 0:
             return self._came_through(at, rows, 0, fresh)
         threshold = self.threshold(whole)
@@ -177,7 +182,7 @@ class Cell:
             prevalence = self._prevalence(self.window.evidence(), fresh)
             outputs += answered(at, closed, self, whole, prevalence, self._window())
             threshold = self.threshold(whole)
-        if self.moving.may_move and not whole.is_ahead:
+        if self.moving.may_move and not whole.is_ahead and (regime is None or start >= regime):
             self.moving.judge(self.window.blocks)
             window = self.window.evidence()
             selection = self._selection()
@@ -216,7 +221,7 @@ class Cell:
         outputs = self.arriving.step(at, [matured.past for matured in through], fresh)
         if not self.window.blocks:
             return outputs
-        self.foreseeing.look_ahead(self.window.total, fresh, watch, standing)
+        self.foreseeing.look_ahead(at, self.window.total, fresh, watch, standing)
         if self.moving.may_move and 2 * self.moving.since_move >= self.window.total.events:
             move = self.foreseeing.move(self.moving.gate, threshold, fresh, watch, standing)
             if move is not None and not self.moving.vetoes(move):
@@ -227,6 +232,7 @@ class Cell:
                 )
                 threshold = move.threshold
                 watch.epoch(threshold, at)
+                self.foreseeing.moved()
         if self._due(at):
             outputs += self._published(at, self.window.evidence(), threshold, self, fresh)
         return outputs

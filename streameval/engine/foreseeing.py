@@ -6,7 +6,8 @@ says otherwise: where matured labels show other score distributions within the c
 explains the waiting scores, where PACC contradicts the mixture, and where a diagnosis has found another kind of change.
 
 A window of labels that has not yet seen the new prevalence would move the threshold back. So while the filter's
-prevalence and the window's are apart beyond doubt, the window decides nothing (`is_ahead`).
+prevalence and the window's are apart beyond doubt, the window decides nothing (`is_ahead`), and once the prevalence has
+moved the threshold, labels decide again when those of the new regime come, without the older ones (`regime_from`).
 
 Invariant: a function of the version's groups, ticks and matured steps in logical time.
 
@@ -16,6 +17,7 @@ Source: METHODS, sections 3, 4 and 7.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log, sqrt
 from typing import Any, Final
 
 import numpy as np
@@ -31,7 +33,6 @@ from streameval.engine.identity import Identity
 from streameval.evaluate.calibration.champion import CalibrationMap
 from streameval.evaluate.estimate import Estimate
 from streameval.evaluate.mixture import REFERENCE_POSITIVES, MixtureReference
-from streameval.evaluate.prevalence import prevalence
 from streameval.evaluate.prevalence_filter import Belief, PrevalenceFilter, ahead
 from streameval.evaluate.seed import seed_of
 from streameval.evaluate.unlabelled import Backtest, point_metrics, shifted
@@ -48,6 +49,8 @@ _LEAST_LABELLED: Final = 0.5
 _FAR: Final = 0.5
 _WITNESSES: Final = 4
 """Steps' worth of predictions that a change must have lasted, so that the tests of the assumption can see it too."""
+_ALPHA: Final = 3e-5
+"""Level of the test whether the scores are explained: it is put to them some hundred times a week."""
 _EDGE: Final = 1e-6
 _UNBOUNDED: Final = frozenset({"cost", "log_loss"})
 
@@ -75,8 +78,10 @@ class Foreseeing:
         """The filter run forward over all full groups."""
         self.now: Belief | None = None
         """And over the open one, as of the last tick or maturity."""
-        self.ahead_from: int | None = None
-        """Closed predictions when the prevalence of now was first found to be ahead of the labels; None while not."""
+        self.ahead_from: tuple[int, int] | None = None
+        """Time (ms) and closed predictions when the prevalence of now was first found ahead of the labels, if it is."""
+        self.regime_from: int | None = None
+        """Since when (ms of prediction time) the prevalence is that for which it last moved the threshold."""
         self._of: int | None = None
         self._classes: LabelCounts | None = None
         self._mixture: MixtureReference | None = None
@@ -238,26 +243,29 @@ class Foreseeing:
 
     def is_ahead(self, positives: int, events: int, watch: Watch, standing: State) -> bool:
         """Whether the prevalence of now is another than that of a window of labels, beyond doubt."""
-        labelled = prevalence(positives, events - positives)
-        if self.now is None or labelled is None or not self.speaks(watch, standing):
+        if self.now is None or not events or not self.speaks(watch, standing):
             return False
-        z = self.identity.config.thresholds.z
-        low, _, high = widened(self.now.estimate, z)
-        below, _, above = widened(labelled, z)
-        return low > above or high < below
+        share = (positives + 0.5) / (events + 1.0)
+        apart = abs(self.now.x - log(share / (1.0 - share)))
+        errors = sqrt(self.now.xx) + 1.0 / sqrt(events * share * (1.0 - share))
+        return apart > self.identity.config.thresholds.z * errors
 
-    def look_ahead(self, window: WindowEvidence, fresh: Fresh, watch: Watch, standing: State) -> None:
+    def look_ahead(self, at: int, window: WindowEvidence, fresh: Fresh, watch: Watch, standing: State) -> None:
         """Note at a tick since when the prevalence of now is ahead of the window's labels."""
         if not self.is_ahead(window.positives, window.events, watch, standing):
             self.ahead_from = None
         elif self.ahead_from is None:
-            self.ahead_from = fresh.closed
+            self.ahead_from = at, fresh.closed
+
+    def moved(self) -> None:
+        """The threshold moved on the prevalence of now: labels of earlier predictions are of another regime."""
+        self.regime_from = None if self.ahead_from is None else self.ahead_from[0]
 
     def move(self, gate: Gate, in_force: float, fresh: Fresh, watch: Watch, standing: State) -> Move | None:
         """The move that the prevalence of now asks for; None where only labels may decide, or know as much."""
         if self.now is None or self.ahead_from is None:
             return None
-        if fresh.closed - self.ahead_from < _WITNESSES * self.identity.config.evaluate.events:
+        if fresh.closed - self.ahead_from[1] < _WITNESSES * self.identity.config.evaluate.events:
             return None
         mixture, classes = self._rest_on(watch, standing), self._classes
         if mixture is None or classes is None:
@@ -362,7 +370,8 @@ class Foreseeing:
             "full": None if self.full is None else list(self.full),
             "now": None if self.now is None else list(self.now),
             "of": self._of,
-            "ahead_from": self.ahead_from,
+            "ahead_from": None if self.ahead_from is None else list(self.ahead_from),
+            "regime_from": self.regime_from,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -372,7 +381,8 @@ class Foreseeing:
         self.holds, self.explained, self.since_alarm = state["holds"], state["explained"], state["since_alarm"]
         self.full = None if state["full"] is None else Belief(*state["full"])
         self.now = None if state["now"] is None else Belief(*state["now"])
-        self._of, self.ahead_from = state["of"], state["ahead_from"]
+        self._of, self.regime_from = state["of"], state["regime_from"]
+        self.ahead_from = None if state["ahead_from"] is None else (state["ahead_from"][0], state["ahead_from"][1])
 
 
 def interval(estimate: Estimate | None) -> records.Interval | None:
@@ -385,7 +395,7 @@ def _explained(mixture: MixtureReference, fresh: Fresh) -> bool:
 
     What moves a threshold is young: in the whole window scores from before a change would hide what is odd about it.
     """
-    return all(mixture.explains(mixture.merged(fresh.recent(share))) for share in (1, 4, 16))
+    return all(mixture.explains(mixture.merged(fresh.recent(part)), _ALPHA) for part in (1, 4, 16))
 
 
 def _follow(

@@ -152,6 +152,7 @@ class Fresh:
         """Predictions that were taken in, in all."""
         self.matured_to: int | None = None
         """Start (ms) of the last cohort that has matured."""
+        self._over = 0
         self._labelled = np.zeros((2, BINS), np.int64)
         # What has closed or been labelled and was not taken in yet.
         self._closings: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -302,6 +303,7 @@ class Fresh:
         oldest = at - 3 * self.wait - self.amend
         while self.past and (self.past[0].at < oldest or len(self.past) > 2 * GROUPS):
             self.past.popleft()
+            self._over = max(self._over - 1, 0)
         return found
 
     def settle(self, at: int) -> Matured | None:
@@ -334,6 +336,14 @@ class Fresh:
         for at, count in zip(*np.unique(place[place >= 0], return_counts=True), strict=True):
             self.past[int(at)].late += int(count)
 
+    def over(self, at: int) -> list[Past]:
+        """The matured groups for which the time of amendments is over since this was asked last."""
+        found: list[Past] = []
+        while self._over < len(self.past) and self.past[self._over].at + self.amend <= at:
+            found.append(self.past[self._over])
+            self._over += 1
+        return found
+
     def known(self, at: int) -> Delays:
         """The delays of the labels of what matured within the last two waits."""
         total = Delays()
@@ -357,6 +367,7 @@ class Fresh:
             "past": [
                 [p.first, p.last, p.at, p.delays.state(), p.events, p.labelled, p.positives, p.late] for p in self.past
             ],
+            "over": self._over,
             "closed": self.closed,
             "matured_to": self.matured_to,
             "labelled": [labelled.astype(np.int16), narrow(self._labelled.ravel()[labelled])],
@@ -377,7 +388,7 @@ class Fresh:
         self.past = deque(
             Past(first, last, at, Delays.restore(delays), *counts) for first, last, at, delays, *counts in state["past"]
         )
-        self.closed, self.matured_to = state["closed"], state["matured_to"]
+        self.closed, self.matured_to, self._over = state["closed"], state["matured_to"], state["over"]
         self._labelled.reshape(-1)[state["labelled"][0].astype(np.int64)] = state["labelled"][1]
         self._closings = [(at, start, score) for at, start, score in state["closings"]]
         self._labels = [tuple(columns) for columns in state["labels"]]

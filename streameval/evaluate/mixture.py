@@ -106,8 +106,8 @@ class MixtureReference:
         empty = n == 0.0
         return np.where(empty, p, estimate), np.where(empty, np.inf, variance)
 
-    def explains(self, counts: Floats) -> bool:
-        """Whether some mixture of the two classes explains the scores float64[m]: chi-squared, at .001.
+    def explains(self, counts: Floats, alpha: float = _ALPHA) -> bool:
+        """Whether some mixture of the two classes explains the scores float64[m]: chi-squared, at the level `alpha`.
 
         The noise of the reference's own counts is part of the variance, as in a two-sample test.
         """
@@ -121,7 +121,7 @@ class MixtureReference:
         variance = n * expected + n * n * of_reference
         held = variance > 0.0
         statistic = float(((counts - n * expected)[held] ** 2 / variance[held]).sum())
-        return float(chdtrc(max(int(held.sum()) - 2, 1), statistic)) >= _ALPHA
+        return float(chdtrc(max(int(held.sum()) - 2, 1), statistic)) >= alpha
 
     def pacc(self, coarse: npt.NDArray[np.int64]) -> Estimate | None:
         """The cross-check of scores by coarse bin, int64[COARSE]: (mean - m0) / (m1 - m0), with its interval."""

@@ -39,8 +39,8 @@ class Immature(NamedTuple):
 class Provisional:
     """The prevalence that the groups will have.
 
-    `share_seen` is the share of their positives that has come, `positives` and `negatives` the labels seen, `groups` how
-    many of the groups given (the oldest come first) were old enough.
+    `share_seen` is the share of their positives that has come, `positives` and `negatives` the labels seen, `groups`
+    how many of the groups given (the oldest come first) were old enough.
     """
 
     prevalence: Estimate

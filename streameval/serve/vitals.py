@@ -82,8 +82,11 @@ class Commits(msgspec.Struct):
 
 
 class Vitals(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker at one moment. Times: `wall`, `committed` and `heard` (when the transport last answered) in seconds since
-    the epoch, `time` (T) in epoch ms."""  # noqa: D205, D209 - one sentence
+    """A worker at one moment.
+
+    `wall`, `committed` and `heard` (when the transport last answered) are seconds since the epoch, `time` (T) is epoch
+    milliseconds.
+    """
 
     wall: float
     time: int | None = None

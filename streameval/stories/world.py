@@ -40,7 +40,7 @@ class World:
         odd, odd_mean, odd_spread: ρ, m and σ, the events that come from elsewhere.
 
     >>> World().best_threshold(1, 10), World(prevalence=0.15).best_threshold(1, 10)
-    (0.090909..., 0.02895...)
+    (0.090909..., 0.028960...)
     """
 
     prevalence: float = 0.05

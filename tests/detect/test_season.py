@@ -165,7 +165,7 @@ def test_parts_of_a_step_are_judged_by_their_own_hours() -> None:
 
 def test_a_threshold_move_gives_the_cost_bounds_of_its_own_by_hour_and_leaves_the_others() -> None:
     watched = Watch(40_000, 250, YEAR, costs=(1.0, 10.0), advisory=())
-    for stepped in islice(steps(np.random.default_rng(8), daily(amplitude=0.5), 10_000), 90):
+    for stepped in islice(steps(np.random.default_rng(8), daily(amplitude=0.5), 10_000), 150):
         feed(watched, stepped)
     reference = watched.reference
     assert reference is not None

@@ -92,9 +92,7 @@ if __name__ == "__main__":
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     columns = [(p, n) for p in PREVALENCES for n in SIZES]
     table = {c: coverage(*c, runs) for c in columns}
-    print(
-        "coverage of intervals of 95 % (truth above, below it; share of runs with one), by prevalence and events"
-    )
+    print("coverage of intervals of 95 % (truth above, below it; share of runs with one), by prevalence and events")
     print(f"{'':18}" + "".join(f"{f'{p} {n}':>26}" for p, n in columns))
     for name in truths(0.05):
         cells = []

@@ -1,17 +1,23 @@
-"""What being looked at costs the loop: its rate alone, served, scraped by a hundred, and hammered, all in one run.
+"""What being looked at costs the loop: its rate while readers ask, to its rate while the same readers are held still.
+
+Both are measured in turns of a third of a second within one run, so that whatever else the machine does falls on both.
 
 Run: python tests/serve/bench_serving.py [examples]
 """
 
 import json
+import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import structlog
 
 from streameval.cli.serving import serving
@@ -19,14 +25,12 @@ from streameval.config import Config
 from streameval.daemon import Daemon
 
 SCRAPERS = Path(__file__).with_name("scrapers.py")
+TURN = 0.33
 WAYS = {
-    "alone": None,
-    "served, nobody asks": (0, 1.0, 0),
-    "100 scrapers a second, 30 stuck": (100, 1.0, 30),
-    "100 scrapers without a pause, 30 stuck": (100, 0.0, 30),
-    "2 people at the page": (2, 2.0, 0, "/page.json"),
+    "100 scrapers, each once a second; 30 stuck": ("100", "1", "30"),
+    "100 scrapers without a pause; 30 stuck": ("100", "0", "30"),
+    "2 people at the page": ("2", "2", "0", "/page.json"),
 }
-ROUNDS = 3
 
 
 def write(folder, n):
@@ -42,12 +46,11 @@ def write(folder, n):
             event = {"id": f"e{i}", "model": "fraud", "ts": start + 5 * i, "score": round(float(score), 6)}
             file.write(json.dumps(event | {"segments": {"country": f"c{i % 5}"}}) + "\n")
     with (folder / "events/outcomes/0.jsonl").open("w") as file:
-        file.writelines(
-            f'{{"id":"e{i}","ts":{start + 5 * i + 60_000},"label":{int(label)}}}\n' for i, label in enumerate(labels)
-        )
+        for i, label in enumerate(labels):
+            file.write(json.dumps({"id": f"e{i}", "ts": start + 5 * i + 60_000, "label": int(label)}) + "\n")
 
 
-def config(folder, state):
+def config(folder, number):
     model = {
         "name": "fraud",
         "objective": {"kind": "cost", "fp": 1, "fn": 5},
@@ -55,54 +58,84 @@ def config(folder, state):
         "segments": ["country"],
         "evaluate": {"publish_every": "1m"},
     }
-    transport = {"kind": "logdir", "path": str(folder / "events")}
-    topics = {name: f"{state}-{name}" for name in ("thresholds", "calibration", "drift", "retrain", "metrics")}
-    topics |= {name: f"{state}-{name}" for name in ("alignment", "rejected", "clock", "commits")}
-    return Config.model_validate(
-        {"transport": transport, "state": str(folder / state), "topics": topics, "models": [model]}
-    )
+    outputs = ("thresholds", "calibration", "drift", "retrain", "metrics", "alignment", "rejected", "clock", "commits")
+    settings = {
+        "transport": {"kind": "logdir", "path": str(folder / "events")},
+        "state": str(folder / f"state-{number}"),
+        "topics": {name: f"{name}-{number}" for name in outputs},
+        "models": [model],
+    }
+    return Config.model_validate(settings)
 
 
-def run(folder, state, way):
-    """(events a second, what the scrapers say)."""
-    daemon = Daemon(config(folder, state))
-    if way is None:
-        summary = daemon.run(until_end=True)
-        return (summary.predictions + summary.outcomes) / summary.wall_seconds, {}
+class Turns:
+    """Wakes and stops the readers in turns; the loop's events in each."""
+
+    def __init__(self, readers, port):
+        self.readers, self.port = readers, port
+        self.events = 0
+        self.rates = {True: [], False: []}
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def __call__(self, progress):
+        self.events = progress.events
+
+    def run(self):
+        asking = True
+        while True:
+            began, before = time.perf_counter(), self.events
+            if self.ended.wait(TURN):
+                break
+            self.rates[asking].append((self.events - before) / (time.perf_counter() - began))
+            asking = not asking
+            os.kill(self.readers.pid, signal.SIGCONT if asking else signal.SIGSTOP)
+        os.kill(self.readers.pid, signal.SIGCONT)
+
+    def ratio(self):
+        pairs = [(a, b) for a, b in zip(self.rates[True], self.rates[False], strict=False) if b > 0]
+        return statistics.median(a / b for a, b in pairs), len(pairs), statistics.median(self.rates[False])
+
+
+def run(folder, number, way):
+    daemon = Daemon(config(folder, number))
     with serving(daemon, "127.0.0.1", 0) as served:
         # On a machine of few processors the readers must not take the loop's: what is measured is what serving takes.
-        command = ["nice", "-n", "19", sys.executable, str(SCRAPERS), str(served.port), *map(str, way)]
+        command = ["nice", "-n", "19", sys.executable, str(SCRAPERS), str(served.port), *way]
         readers = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         readers.stdout.readline()
-        time.sleep(0.5)
-        summary = daemon.run(until_end=True)
+        turns = Turns(readers, served.port)
+        daemon.progress = turns
+        turns.thread.start()
+        began = time.perf_counter()
+        daemon.run(until_end=True)
+        took = time.perf_counter() - began
+        turns.ended.set()
+        turns.thread.join()
+        own = {served._thread.native_id, *(thread.native_id for thread in served._painter._threads)}
+        used = sum(t.user_time + t.system_time for t in psutil.Process().threads() if t.id in own)
         readers.terminate()
         said = json.loads(readers.communicate(timeout=20)[0])
-    return (summary.predictions + summary.outcomes) / summary.wall_seconds, said
+    ratio, pairs, rate = turns.ratio()
+    print(f"{WAYS_BY[way]:45} {ratio:.2f} of {rate:,.0f} events/s ({pairs} pairs of turns)")
+    print(f"{'':45} serving took {100 * used / took:.1f} % of one processor over {took:.1f} s")
+    for who in ("scrapes", "probes"):
+        told = said[who]
+        if told:
+            delays = f"p50 {1000 * told['p50']:.0f} ms, p99 {1000 * told['p99']:.0f} ms"
+            print(f"{'':45} {who}: {told['count']} answered, {delays}")
 
 
-def main(n=250_000):
+WAYS_BY = {way: name for name, way in WAYS.items()}
+
+
+def main(n=400_000):
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("error"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write(folder, n)
-        run(folder, "warm", None)
-        rates = {way: [] for way in WAYS}
-        said = {}
-        for number in range(ROUNDS):
-            for way, asked in WAYS.items():
-                rate, said[way] = run(folder, f"{number}-{list(WAYS).index(way)}", asked)
-                rates[way].append(rate)
-        alone = statistics.median(rates["alone"])
-        for way, found in rates.items():
-            print(
-                f"{way:40} {statistics.median(found):9,.0f} events/s  {statistics.median(found) / alone:.2f} of alone"
-            )
-            for who in ("scrapes", "probes"):
-                told = said[way].get(who)
-                if told:
-                    milliseconds = f"p50 {1000 * told['p50']:.1f} ms, p99 {1000 * told['p99']:.1f} ms"
-                    print(f"{'':40} {who}: {told['count']} answered, {milliseconds}")
+        for number, way in enumerate(WAYS.values()):
+            run(folder, number, way)
 
 
 if __name__ == "__main__":
