@@ -1,7 +1,8 @@
 """A model's state in one plain sentence: what it is, why, since when, and what was done about it.
 
 Invariant: the sentence says nothing that is not in a record. A confirmed alarm means *drifted* until its monitors have
-learnt anew (the phase went to learning and came back to watching), or its diagnosis found no change.
+learnt anew (the phase went to learning and came back to watching), or its diagnosis found no change. Where a new model
+was asked for, what was learnt anew is what a worse model does: it stays *drifted* until another change or its end.
 """
 
 from __future__ import annotations
@@ -21,11 +22,15 @@ def state(series: Series | None) -> State:
     if series.retired_at is not None:
         return "retired"
     alarm = series.last_confirmed
-    if alarm is not None and alarm.diagnosis != "none" and series.recovered_at is None:
+    if alarm is not None and alarm.diagnosis != "none" and (series.recovered_at is None or _asked(series, alarm)):
         return "drifted"
     if series.history.last is None:
         return "waiting"
     return "learning" if series.history.last.phase == "learning" else "healthy"
+
+
+def _asked(series: Series, alarm: Alarm) -> bool:
+    return any(request.at >= alarm.at for request in series.requests)
 
 
 def sentence(key: Key, series: Series | None, segments: list[Series]) -> str:
@@ -79,6 +84,8 @@ def _done(series: Series, since: int) -> list[str]:
     # While it is not healthy again it is always learning anew, but that is news only once a record says so.
     if series.history.last is not None and series.history.last.phase == "learning":
         done.append("what is normal now is being learnt anew")
+    elif series.recovered_at is not None:
+        done.append(f"what it does now has been learnt and is watched ({words.day(series.recovered_at)})")
     return done
 
 

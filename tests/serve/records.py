@@ -142,8 +142,8 @@ def rejected(reason, count, week=3):
     return "rejected", record("rejected", week_of(week), data)
 
 
-def life(model="price-up", version="0", segment="*", *, seed=0, weeks=126, drifts=True, mended=True):
-    """(topic, record) pairs of one key, in order of time."""
+def life(model="price-up", version="0", segment="*", *, seed=0, weeks=126, drifts=True, mended=True, asked=None):
+    """(topic, record) pairs of one key, in order of time; a new model is asked for (`asked`) unless it is mended."""
     key = {"model": model, "version": version, "segment": segment}
     whole = segment == "*"
     made = []
@@ -175,7 +175,7 @@ def life(model="price-up", version="0", segment="*", *, seed=0, weeks=126, drift
             made.append(calibration(key, 20, "prior_shift", 0.1))
             made.append(calibration(key, 54, "platt", 0.8))
         made.append(threshold(key, 58, 0.36, 0.41, "gain"))
-        if whole:
+        if whole and (not mended if asked is None else asked):
             made.append(retrain(key, 56))
     return sorted(made, key=lambda pair: pair[1]["time"])
 

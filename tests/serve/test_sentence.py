@@ -56,6 +56,14 @@ def test_a_model_that_has_learnt_anew_is_healthy_and_remembers():
     assert "watches again since 25 Sep 1997, after the one confirmed change" in snapshot.sentence(KEY)
 
 
+def test_a_model_that_waits_for_its_successor_is_not_healthy():
+    snapshot = fold(records.life(asked=True))
+    assert snapshot.state(KEY) == "drifted"
+    said = snapshot.sentence(KEY)
+    assert "retraining was asked for on 31 Jul 1997" in said
+    assert said.endswith("what it does now has been learnt and is watched (25 Sep 1997).")
+
+
 def test_an_alarm_diagnosed_as_none_is_no_drift():
     pairs = [
         *records.life(drifts=False),

@@ -17,14 +17,14 @@ def shown(pairs, **options):
 
 
 def test_the_table_tells_decisions_in_order_of_time():
-    text = shown(records.life())
+    text = shown(records.life(asked=True))
     told = ["learning ended", "prior shift", "0.5 → 0.41", "the cost of decisions rose", "loss not recoverable"]
     places = [text.index(part) for part in told]
     assert places == sorted(places)
 
 
 def test_a_run_of_advisory_alarms_is_one_line():
-    text = shown(records.life())
+    text = shown(records.life(asked=True))
     assert text.count("the Brier loss (ADWIN)") == 2
     assert "3 times until 19 Jun 1997" in text
 
