@@ -26,6 +26,7 @@ import numpy.typing as npt
 from streameval.decide.gate import Gate, Move
 from streameval.evidence.binary import BinaryEvidence
 from streameval.evidence.merge import merge_starts
+from streameval.order import union
 
 Floats = npt.NDArray[np.float64]
 
@@ -110,7 +111,7 @@ class Pooled:
         [[1.5, 0.0], [0.0, 1.5]]
         """
         share = events / whole.events
-        bins = np.union1d(segment.bins, whole.bins) if share > 0.0 else segment.bins
+        bins = union(segment.bins, whole.bins) if share > 0.0 else segment.bins
         if share == 0.0:
             whole = BinaryEvidence.empty()
         mine, theirs = np.searchsorted(bins, segment.bins), np.searchsorted(bins, whole.bins)

@@ -33,6 +33,7 @@ from scipy.special import chdtrc, logit, ndtr
 
 from streameval.detect.curve_shift import Residuals, Shift, best_level, residuals, shift_from
 from streameval.detect.window_pair import Floats, WindowPair
+from streameval.order import distinct
 
 ALPHA: Final = 0.001
 """The level of each test."""
@@ -135,7 +136,7 @@ def _two_samples(before: Floats, after: Floats, phi: float) -> tuple[float, floa
     # Cut by the sum of both samples alone: given that sum, neither sample has chosen the bins.
     filled = np.cumsum(both)
     levels = np.arange(1, bins) * (filled[-1] / bins)
-    starts = np.unique(np.concatenate([[0], np.searchsorted(filled, levels, side="left") + 1]))
+    starts = distinct(np.concatenate([[0], np.searchsorted(filled, levels, side="left") + 1]))
     starts = starts[starts < both.size]
     b, a = np.add.reduceat(before, starts), np.add.reduceat(after, starts)
     filled_bins = a + b > 0.0

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streameval.detect.label_counts import LabelCounts
+from streameval.order import distinct
 
 HOUR: Final = 3_600_000
 """ms."""
@@ -61,7 +62,7 @@ class Examples:
     def by_hour(self) -> Iterator[tuple[int, LabelCounts]]:
         """The examples of each hour since the epoch, as counts by score bin and label, hours ascending."""
         hour = self.cohort // HOUR
-        for now in np.unique(hour).tolist():
+        for now in distinct(hour).tolist():
             mine = hour == now
             bins, which = np.unique(self.bins[mine], return_inverse=True)
             counts = np.stack([np.bincount(which[self.label[mine] == y], minlength=bins.size) for y in (0, 1)])

@@ -30,6 +30,7 @@ from streameval.detect.bands import BAND_OF, BANDS, MIDDLE
 from streameval.detect.bounds import betting, clopper_pearson
 from streameval.detect.label_counts import Histogram
 from streameval.evidence.bins import BINS, bin_of, threshold_bin
+from streameval.order import distinct, union
 
 Floats = npt.NDArray[np.float64]
 
@@ -65,7 +66,7 @@ class Family:
         self._lay()
 
     def _lay(self) -> None:
-        self.edges = np.union1d(self.base, [self.threshold])
+        self.edges = union(self.base, np.array([self.threshold]))
         parent = np.searchsorted(self.base, self.edges[:-1], side="right") - 1
         p = self.p[parent]
         flagged = (self.edges[:-1] >= self.threshold).astype(np.float64)
@@ -178,7 +179,7 @@ def merged_edges(reference: Histogram, half: int = _HALF) -> npt.NDArray[np.int6
         cumulative = np.cumsum(counts)
         if cumulative.size and cumulative[-1] > 0:
             edges.append(reference.bins[np.searchsorted(cumulative, shares * cumulative[-1])].astype(np.int64))
-    return np.unique(np.concatenate(edges))
+    return distinct(np.concatenate(edges))
 
 
 def family_of(reference: Histogram, threshold: float, costs: tuple[float, float], sign_weight_above: float) -> Family:

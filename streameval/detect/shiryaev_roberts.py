@@ -45,9 +45,15 @@ class ShiryaevRoberts:
         fallen = self.rise <= 0.0
         self.rise[fallen] = 0.0
         self.minimum_at[fallen] = end
+        self._log_mean = None
 
     def log_mean(self) -> Floats:
-        """Log of the mean of M over the last axis; -inf before the first event."""
+        """Log of the mean of M over the last axis; -inf before the first event. The same array until M changes."""
+        if self._log_mean is None:
+            self._log_mean = self._mean()
+        return self._log_mean
+
+    def _mean(self) -> Floats:
         top = self.log_m.max(axis=-1)
         if top.flat[0] == -np.inf:
             return np.asarray(top)

@@ -22,6 +22,7 @@ from scipy.special import expit, logit
 from streameval.detect.family import merged_edges
 from streameval.detect.label_counts import Histogram, LabelCounts
 from streameval.evidence.bins import BINS, EDGES
+from streameval.order import union
 
 Floats = npt.NDArray[np.float64]
 Band = tuple[int, int]
@@ -85,7 +86,7 @@ class WindowPair:
     @classmethod
     def of(cls, before: Histogram, after: Histogram) -> WindowPair:
         """Both windows, with the curve of the one before; it must hold both labels."""
-        bins = np.union1d(before.bins, after.bins)
+        bins = union(before.bins, after.bins)
         wide = np.zeros((2, 2, bins.size))
         for place, window in enumerate((before, after)):
             wide[place][:, np.searchsorted(bins, window.bins)] = window.counts

@@ -23,6 +23,7 @@ from streameval.engine.identity import Identity
 from streameval.engine.rows import Output, Rows
 from streameval.evaluate.alignment import Agreement, Halves, Level, Pair, Summary, difference, level
 from streameval.evaluate.alignment.standardised import Prices
+from streameval.order import union
 
 if TYPE_CHECKING:
     from streameval.config import Model
@@ -99,7 +100,7 @@ class Aligning:
             self.bucket.sums += Halves.of(part.score, part.label, part.id_hash, threshold, part.kpis)
             sampled = part.id_hash[part.id_hash // np.uint64(2) % np.uint64(SAMPLED) == 0]
             if len(sampled):
-                self.bucket.ids = np.union1d(self.bucket.ids, sampled)
+                self.bucket.ids = union(self.bucket.ids, sampled)
         return closed, outputs
 
     def _close(self, at: int, bucket: Bucket) -> list[Output]:

@@ -30,6 +30,7 @@ from streameval.evaluate.label_delay import Delays
 from streameval.evidence.bins import BINS, bin_of
 from streameval.evidence.coarse import COARSE, coarse_counts
 from streameval.evidence.exact import narrow
+from streameval.order import distinct
 
 GROUPS: Final = 128
 """Groups that wait at most; older ones are forgotten, as those of a version that gets no labels."""
@@ -242,7 +243,7 @@ class Fresh:
             return
         firsts = np.array([group.first for group in groups], np.int64)
         place = np.searchsorted(firsts, start, side="right") - 1
-        for at in np.unique(place[place >= 0]).tolist():
+        for at in distinct(place[place >= 0]).tolist():
             mine = place == at
             groups[at].delays.add(label[mine], delay[mine])
 

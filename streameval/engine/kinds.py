@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import xxhash
 
+from streameval.order import distinct
+
 VALUES = 50
 """Values of one segment name that get a cell of their own."""
 VERSIONS = 20
@@ -115,7 +117,7 @@ class Kinds:
     def places(self, kinds: np.ndarray) -> np.ndarray:
         """int64[n]: the places of the versions of kinds i32[n], resolved or not; ``VERSIONS`` for one without."""
         places: np.ndarray = self.version_of[kinds].astype(np.int64)
-        for code in np.unique(kinds[places == UNRESOLVED]).tolist():
+        for code in distinct(kinds[places == UNRESOLVED]).tolist():
             version = self.raw[code][0]
             places[kinds == code] = self.versions.index(version) if version in self.versions else VERSIONS
         return places

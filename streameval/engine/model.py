@@ -28,6 +28,7 @@ from streameval.engine.window import Block, Correction
 from streameval.evaluate.calibration.champion import CalibrationMap
 from streameval.evidence.binary import BinaryEvidence
 from streameval.join import Amendments, Cohorts, Join, Labelled
+from streameval.order import distinct
 
 if TYPE_CHECKING:
     from streameval.config import Model
@@ -146,7 +147,7 @@ class ModelFold:
         blocks = self._blocks([rows for _, _, rows in steps])
         amended = acts.amended
         if len(amended):
-            self.kinds.resolve(np.unique(amended.kind))
+            self.kinds.resolve(distinct(amended.kind))
         done = 0
 
         def amend(at: int) -> None:
@@ -202,7 +203,7 @@ class ModelFold:
         order = np.argsort(known, kind="stable")
         labelled, known = labelled.take(order), known[order]
         places = self.kinds.places(labelled.kind)
-        for place in np.unique(places).tolist():
+        for place in distinct(places).tolist():
             # A late prediction of a version that never had another one has no groups.
             if place != VERSIONS and place in self.fresh:
                 mine = places == place
@@ -214,14 +215,14 @@ class ModelFold:
         if len(closed.start) == 0:
             return outputs
         kinds = self.kinds
-        known = np.unique(closed.kind)
+        known = distinct(closed.kind)
         if (kinds.version_of[known] < 0).any():
             for j in range(len(closed.start)):
                 rows = slice(int(closed.bounds[j]), int(closed.bounds[j + 1]))
                 kinds.admit(*np.unique(closed.kind[rows], return_counts=True))
         versions = kinds.version_of[closed.kind]
         ends = np.repeat(closed.at, np.diff(closed.bounds))
-        for place in np.unique(versions).tolist():
+        for place in distinct(versions).tolist():
             mine = versions == place
             if place < VERSIONS:
                 kinds.last_seen[place] = max(kinds.last_seen[place], int(ends[mine][-1]))
@@ -266,9 +267,9 @@ class ModelFold:
             kpis={name: x[skip:] for name, x in matured.kpis.items()},
         )
         kind = matured.kind[skip:]
-        self.kinds.resolve(np.unique(kind))
+        self.kinds.resolve(distinct(kind))
         versions = self.kinds.version_of[kind]
-        places = np.unique(versions).tolist()
+        places = distinct(versions).tolist()
         for place in places:
             mine = None if len(places) == 1 else np.flatnonzero(versions == place)
             own = rows if mine is None else rows.take(mine)
@@ -307,14 +308,14 @@ class ModelFold:
         kind = amended.kind[part]
         versions = self.kinds.version_of[kind]
         came_late = (amended.old_label[part] != 1) & (amended.new_label[part] == 1)
-        for place in np.unique(versions).tolist():
+        for place in distinct(versions).tolist():
             of_version = versions == place
             if place in self.fresh:
                 self.fresh[place].late(amended.start[part][of_version & came_late])
             self._correct((place, -1, 0), amended, part, of_version)
             for name in range(len(self.names)):
                 values = self.kinds.values_of[name, kind]
-                for value in np.unique(values[of_version]).tolist():
+                for value in distinct(values[of_version]).tolist():
                     if value != ABSENT:
                         self._correct((place, name, value), amended, part, of_version & (values == value))
 

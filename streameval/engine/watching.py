@@ -50,6 +50,8 @@ class Watching:
     ) -> tuple[list[Alarm], list[Output]]:
         """Move the monitors by one step's rows and their labelled evidence; the alarms and their records."""
         alarms = self.watch.step(evidence, start, end, threshold, rows.examples)
+        if not alarms:
+            return [], []
         window = records.Window.of(start, end, evidence.events)
         return alarms, [self._drift_record(at, alarm, window) for alarm in alarms]
 

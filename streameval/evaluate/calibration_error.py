@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
-from streameval.evaluate.estimate import TAIL, Estimate, proportion, proportions
+from streameval.evaluate.estimate import TAIL, Estimate, proportion, wilsons
 from streameval.evidence import BinaryEvidence
 from streameval.evidence.merge import MergedBins, merge_starts
 
@@ -224,15 +224,16 @@ def _debiased(n: Floats, square: Floats, variance: Floats) -> tuple[Floats, Floa
 def reliability(
     evidence: BinaryEvidence, bins: int = 12, probability: Floats | None = None
 ) -> list[dict[str, float | int]]:
-    """The reliability diagram: mean probability against the observed share, with its Jeffreys interval, in merged bins.
+    """The reliability diagram: mean probability against the observed share, with Wilson's interval, in merged bins.
 
     >>> e = BinaryEvidence.of(np.array([0.25, 0.25, 0.25, 0.25]), np.array([0, 1, 0, 0]))
     >>> reliability(e)[0]["score"], reliability(e)[0]["observed"], reliability(e)[0]["events"]
     (0.25, 0.25, 4)
     """
     merged = MergedBins.of(evidence, bins, probability)
-    n0, n1 = merged.counts
-    columns = (merged.mean_probability, *proportions(n1, n0), merged.events.astype(np.int64))
+    events = merged.events
+    observed = merged.counts[1] / events
+    columns = (merged.mean_probability, observed, *wilsons(observed, events), events.astype(np.int64))
     names = ("score", "observed", "low", "high", "events")
     return [dict(zip(names, point, strict=True)) for point in zip(*(x.tolist() for x in columns), strict=True)]
 

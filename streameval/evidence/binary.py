@@ -32,6 +32,7 @@ from streameval.evidence.exact import (
     sums_by,
     to_plain,
 )
+from streameval.order import union
 
 _STATE_VERSION: Final = 1
 _LOG_CLIP: Final = 1e-15
@@ -142,7 +143,7 @@ class BinaryEvidence:
     def _combined(
         self, other: BinaryEvidence, arrays: Callable[[Integers, Integers], Integers], ints: Callable[[int, int], int]
     ) -> BinaryEvidence:
-        bins = np.union1d(self.bins, other.bins)
+        bins = union(self.bins, other.bins)
         mine, theirs = np.searchsorted(bins, self.bins), np.searchsorted(bins, other.bins)
 
         def spread(x: Integers, at: npt.NDArray[np.intp]) -> Integers:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from streameval.evidence.binary import BinaryEvidence, EvidenceError, check_version
 from streameval.evidence.bins import BINS, bin_of
 from streameval.evidence.exact import UNIT, Integers, fixed, from_plain, minus, plus, sums_by, to_plain
+from streameval.order import union
 
 _STATE_VERSION: Final = 1
 
@@ -76,7 +77,7 @@ class ScoreHistogram:
         return float(self.sums.sum() / UNIT / self.events) if self.events else float("nan")
 
     def __add__(self, other: ScoreHistogram) -> ScoreHistogram:
-        bins = np.union1d(self.bins, other.bins)
+        bins = union(self.bins, other.bins)
         a, b = self._spread(bins), other._spread(bins)
         return ScoreHistogram(bins, a[0] + b[0], plus(a[1], b[1]))
 
@@ -86,7 +87,7 @@ class ScoreHistogram:
         Raises:
             EvidenceError: `other` holds scores that were never added.
         """
-        bins = np.union1d(self.bins, other.bins)
+        bins = union(self.bins, other.bins)
         a, b = self._spread(bins), other._spread(bins)
         counts, sums = a[0] - b[0], minus(a[1], b[1])
         held = counts != 0

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streameval.evidence.binary import BinaryEvidence
+from streameval.order import distinct
 
 Floats = npt.NDArray[np.float64]
 
@@ -38,7 +39,7 @@ def merge_starts(
     edges = [np.zeros(1, np.intp), _quantiles(everything, free - of_positives), _quantiles(positives, of_positives)]
     if at is not None:
         edges.append(np.searchsorted(evidence.bins, [at]))
-    starts: npt.NDArray[np.intp] = np.unique(np.concatenate(edges))
+    starts: npt.NDArray[np.intp] = distinct(np.concatenate(edges))
     return starts[starts < len(evidence.bins)]
 
 
@@ -86,8 +87,10 @@ class MergedBins:
         """
         starts = merge_starts(evidence, bins, positive_share, at) if starts is None else starts
         p = evidence.mean_scores if probability is None else probability
-        counts = evidence.counts.astype(np.float64)
-        stacked = np.concatenate((counts, counts * p, counts * (p * p)))
+        stacked = np.empty((6, len(p)))
+        stacked[:2] = evidence.counts
+        np.multiply(stacked[:2], p, out=stacked[2:4])
+        np.multiply(stacked[2:4], p, out=stacked[4:])
         merged: npt.NDArray[Any] = np.add.reduceat(stacked, starts, axis=1) if len(starts) else np.zeros((6, 0))
         return cls(evidence.bins[starts], merged[:2], merged[2:4], merged[4:])
 

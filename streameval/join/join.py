@@ -31,12 +31,12 @@ from streameval.join.acts import Advance, Amendments, Cohorts, Labelled, Late
 from streameval.join.admission import DOUBT, DUPLICATE, FOLLOWER, LATE, ROW, Followers, Span, within
 from streameval.join.blob import Load
 from streameval.join.maturity import NEVER, Open, Proof, Strays, maturities
-from streameval.join.order import distinct, order_by
 from streameval.join.outliving import Outliving
 from streameval.join.pending import Pending
 from streameval.join.recent import Recent
 from streameval.join.rows import Rows
 from streameval.join.run import Run, search
+from streameval.order import distinct, order_by
 
 Column = NDArray[Any]
 Columns = dict[str, Column]

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streameval.join.blob import Load
-from streameval.join.order import distinct, order_by
 from streameval.join.run import Run, narrow
 from streameval.join.tiers import due
+from streameval.order import distinct, order_by
 
 Column = NDArray[Any]
 I64 = NDArray[np.int64]

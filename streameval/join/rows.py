@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from streameval.join.blob import Load
 from streameval.join.latest import latest
 from streameval.join.maturity import NEVER
-from streameval.join.order import chronological, order_by
 from streameval.join.run import Run, narrow, search
 from streameval.join.tiers import due
+from streameval.order import chronological, order_by
 
 Column = NDArray[Any]
 I64 = NDArray[np.int64]

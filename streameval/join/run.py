@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streameval.join.blob import Layout, Load, pack, unpack
-from streameval.join.order import distinct
+from streameval.order import distinct
 
 U64 = NDArray[np.uint64]
 Index = NDArray[np.int64]

@@ -25,7 +25,7 @@ from streameval.engine.publisher import Publisher
 from streameval.events.columns import Batch, Outcomes, Predictions
 
 BATCH = 8192
-RIVER = ["F1", "GeometricMean"]
+RIVER = ["F1", "MCC"]
 
 
 def config(wait: str = "10m") -> Config:

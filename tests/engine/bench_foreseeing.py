@@ -4,7 +4,7 @@ The engine whole, columns in and records out; labels take six days, the wait for
 streams without any decision on unlabelled scores. Then the coverage of what is published ahead of the labels: the fused
 prevalence, the band of the metrics, the provisional prevalence.
 
-Run: python tests/engine/bench_foreseeing.py [streams]
+Run: python tests/engine/bench_foreseeing.py [streams] [seed]
 """
 
 from __future__ import annotations
@@ -162,8 +162,9 @@ def coverage(records, made: Stream, settings: Config, true):
 
 if __name__ == "__main__":
     streams = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     for name, change in (("x 3", 0.15), ("x 2", 0.10), ("/ 2", 0.025)):
-        for seed in range(streams):
+        for seed in range(first, first + streams):
             made = stream(seed, 36, 10_000, lambda d, c=change: 0.05 if d < 20 else c)
             with_scores = moves(run(made, config()))
             original, Foreseeing.move = Foreseeing.move, lambda *_: None
@@ -173,7 +174,7 @@ if __name__ == "__main__":
                 Foreseeing.move = original
             print(f"prevalence {name} at day 20, labels after 6 days: {with_scores}; by labels alone {labels_only}")
     held = {}
-    for seed in range(streams):
+    for seed in range(first, first + streams):
         settings = config()
         made = stream(100 + seed, 60, 10_000, 0.05, spread=0.1, delay=4)
         records = run(made, settings)
@@ -182,7 +183,7 @@ if __name__ == "__main__":
             held.setdefault(name, []).extend(row)
     print("held, stationary:", {name: f"{np.mean(row):.3f} of {len(row)}" for name, row in held.items()})
     held = {}
-    for seed in range(streams):
+    for seed in range(first, first + streams):
         season = lambda d: 0.05 * (1 + 0.3 * np.sin(2 * np.pi * d / 14))  # noqa: E731
         made = stream(200 + seed, 60, 10_000, season, spread=0.1, delay=4)
         records = run(made, config())

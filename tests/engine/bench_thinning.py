@@ -3,7 +3,7 @@
 A flagged prediction (5 to 10 %) is always labelled, another one with the least propensity. *Ignored*: labels as they
 come. *Weights*: each label counts 1/P. *Thinned*: each label kept with probability least/P. Errors are relative.
 
-Run: python tests/engine/bench_thinning.py [runs]
+Run: python tests/engine/bench_thinning.py [runs] [seed]
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def run(rng: np.random.Generator, least: float) -> dict[str, np.ndarray]:
 
 if __name__ == "__main__":
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 300
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(int(sys.argv[2]) if len(sys.argv) > 2 else 0)
     score = rng.beta(0.6, 9, 5_000_000)
     truth = measures(rng.random(len(score)) < score, score >= THRESHOLD, np.ones(len(score)))
     print(f"relative RMSE, {N} predictions    recall precision prevalence  cost")

@@ -27,7 +27,7 @@ ROOMS = [
     "schema",
     "cli",
 ]
-SHARED = {"errors": set(), "config": {"errors"}, "records": {"errors"}, "logs": {"errors", "records"}}
+SHARED = {"errors": set(), "order": set(), "config": {"errors"}, "records": {"errors"}, "logs": {"errors", "records"}}
 PURE = ROOMS[: ROOMS.index("transport")]
 OUTSIDE = {
     "asyncio", "concurrent", "fcntl", "glob", "http", "io", "kafka", "logging", "mmap", "multiprocessing", "os",

@@ -1,4 +1,4 @@
-"""Orders: the few sorts that the join stands on.
+"""Orders: the few sorts that the join and the evidence stand on.
 
 Invariant: each order is a function of the keys given, never of the order in which rows arrived, as long as the keys
 tell the rows apart; where they do not, arrival decides (the sorts are stable among full ties).
@@ -52,6 +52,15 @@ def distinct(values: Column) -> Column:
     keep = np.ones(len(ordered), bool)
     np.not_equal(ordered[1:], ordered[:-1], out=keep[1:])
     return ordered[keep]
+
+
+def union(a: Column, b: Column) -> Column:
+    """The values of either, ascending and distinct.
+
+    >>> union(np.array([1, 3]), np.array([2, 3])).tolist()
+    [1, 2, 3]
+    """
+    return distinct(np.concatenate([a, b]))
 
 
 def chronological(ts: Column, hashes: Column, kind: Column) -> Index:
