@@ -199,9 +199,9 @@ class Advisory:
         """The detector that `state` described; under another version of River it is fed the same inputs."""
         out = cls(state["name"])
         out.events = int(state["events"])
-        out.steps = int(state.get("steps", 0))
+        out.steps = int(state["steps"])
         out._carry = float(state["carry"])
-        out._quiet = int(state.get("quiet", 0))
+        out._quiet = int(state["quiet"])
         if out.kind.input == "sample":
             out._inputs = np.array(state["values"], dtype=np.float64)
         else:

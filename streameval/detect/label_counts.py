@@ -73,8 +73,6 @@ class LabelCounts:
     def restore(cls, state: dict[str, Any]) -> LabelCounts:
         """The counts that `state` described."""
         counts = np.asarray(state["counts"]).astype(np.int64).reshape(2, -1)
-        if "gaps" not in state:
-            return cls(np.asarray(state["bins"], dtype=np.int16), counts)
         return cls(np.cumsum(np.asarray(state["gaps"]), dtype=np.int64).astype(np.int16), counts)
 
 

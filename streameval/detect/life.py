@@ -355,12 +355,11 @@ class Watch:
         out.history = History.restore(state["history"])
         out.before = None if state["before"] is None else LabelCounts.restore(state["before"])
         out.alarm = None if state["alarm"] is None else Alarm(**state["alarm"])
-        if state.get("hours") is not None:
-            out.hours = Hours.restore(state["hours"])
-        out.interruptions = int(state.get("interruptions", 0))
-        if state.get("given") is not None:
+        out.hours = Hours.restore(state["hours"])
+        out.interruptions = int(state["interruptions"])
+        if state["given"] is not None:
             out._given = LabelCounts.restore(state["given"])
-        if state.get("guard") is not None:
+        if state["guard"] is not None:
             out._guard = Guard.restore(state["guard"])
         if state["reference"] is not None:
             out.reference = Reference.restore(state["reference"])

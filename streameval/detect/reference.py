@@ -158,14 +158,12 @@ class Reference:
     def restore(cls, state: dict[str, Any]) -> Reference:
         """The reference that `state` described."""
         waves = {}
-        for wave in state.get("waves", ()):
+        for wave in state["waves"]:
             beta = np.array(wave["beta"], dtype=np.float64)
             covariance = np.array(wave["covariance"], dtype=np.float64).reshape(beta.size, beta.size)
             waves[int(wave["monitor"])] = Wave(beta, covariance, float(wave["dispersion"]))
-        hours = state.get("hours")
-        known = None
-        if "up" in state:
-            known = np.array(state["up"], dtype=np.float64), np.array(state["down"], dtype=np.float64)
+        hours = state["hours"]
+        known = np.array(state["up"], dtype=np.float64), np.array(state["down"], dtype=np.float64)
         return cls(
             int(state["start"]),
             int(state["end"]),
@@ -173,7 +171,7 @@ class Reference:
             Family.restore(state["family"]),
             None if state["phi"] is None else np.array(state["phi"], dtype=np.float64),
             float(state["log_threshold"]),
-            Season(state.get("season", "unknown"), waves),
+            Season(state["season"], waves),
             None if hours is None else Hours.restore(hours),
             known,
         )

@@ -332,21 +332,20 @@ class Cell:
         """Continue from ``state``."""
         self.steps.restore(state["steps"])
         self.window.restore(state["window"])
-        if self.unseen is not None and state.get("unseen") is not None:
+        if self.unseen is not None and state["unseen"] is not None:
             self.unseen.restore(state["unseen"])
         if self.calibrating is not None:
             self.calibrating.restore(state["calibrating"])
         self.watching.restore(state["watching"])
-        if "diagnosing" in state:  # an older release had none
-            self.diagnosing.restore(state["diagnosing"])
+        self.diagnosing.restore(state["diagnosing"])
         self.moving.restore(state["moving"])
         self.measuring.restore(state["measuring"])
         if self.aligning is not None:
             self.aligning.restore(state["aligning"])
-        self.siblings.restore(state.get("siblings", {}))  # release 0.1.0 had none
-        # An older release had neither.
-        if self.foreseeing is not None and state.get("foreseeing") is not None:
+        self.siblings.restore(state["siblings"])
+        # What the labels are said to be may have changed since.
+        if self.foreseeing is not None and state["foreseeing"] is not None:
             self.foreseeing.restore(state["foreseeing"])
-        if self.arriving is not None and state.get("arriving") is not None:
+        if self.arriving is not None and state["arriving"] is not None:
             self.arriving.restore(state["arriving"])
         self.published_at = state["published_at"]

@@ -311,8 +311,7 @@ class Engine:
 
         Returns:
             What `restore` and then `Regrowth` take; ``again`` are the places from which they will read. None while rows
-            wait that were read before anchors were kept: under an earlier release, or another configuration of what
-            is read.
+            wait that were read before anchors were kept, under another configuration of what is read.
         """
         again: list[list[Any]] = []
         for place, clock in sorted(self.clocks.partitions.items()):

@@ -378,9 +378,7 @@ class Fresh:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from ``state``; that of an earlier release, raw scores, is left behind."""
-        if "full" not in state:
-            return
+        """Continue from ``state``."""
         self.full = deque(Group.restore(group) for group in state["full"])
         self.open = None if state["open"] is None else Group.restore(state["open"])
         self.scores[state["scores"][0].astype(np.int64)] = state["scores"][1]

@@ -407,8 +407,7 @@ class ModelFold:
         for place, fresh in state["fresh"]:
             self.fresh[place] = self._groups()
             self.fresh[place].restore(fresh)
-        if "labelled" in state:  # an older release did not tell of them
-            self.labelled = Labelled(*state["labelled"])
+        self.labelled = Labelled(*state["labelled"])
         self.earlier = {
             (version, segment): (threshold, None if known is None else CalibrationMap(*known))
             for version, segment, threshold, known in state["earlier"]

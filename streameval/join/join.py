@@ -776,8 +776,7 @@ class Join:
         join._open = Open(**meta["open"])
         join._strays = Strays(**meta["strays"])
         join._done = _Done(**meta["done"])
-        # A state of an earlier release has none: its rows were read before such predictions were noted.
-        join._outliving = Outliving(**meta["outliving"]) if "outliving" in meta else Outliving.none()
+        join._outliving = Outliving(**meta["outliving"])
         join._matured_to, join._matured_at, join._closed_to = meta["matured"]
         return join
 

@@ -159,19 +159,3 @@ def test_a_restored_watch_continues_exactly_in_every_phase(cut: int) -> None:
     assert outputs[0][cut:] == outputs[1]
     assert any(a.tier == "confirmed" for alarms in outputs[0] for a in alarms)
     assert frozen(one.state()) == frozen(other.state())
-
-
-def test_a_state_from_before_guards_and_seasons_is_read() -> None:
-    watched, rng = watch(), np.random.default_rng(9)
-    run(watched, rng, [(45, 0.05, 2.0)])
-    state = watched.state()
-    for name in ("hours", "interruptions", "given", "guard"):
-        del state[name]
-    for name in ("up", "down", "season", "waves", "hours"):
-        del state["reference"][name]
-    other = Watch.restore(state)
-    assert (other.phase, other.season) == ("watching", "unknown")
-    evidence = step(rng, prevalence=0.3)
-    assert other.step(evidence, 45 * MINUTE, 46 * MINUTE, 1 / 11) == watched.step(
-        evidence, 45 * MINUTE, 46 * MINUTE, 1 / 11
-    )

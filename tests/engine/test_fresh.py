@@ -3,7 +3,6 @@
 from itertools import pairwise
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -140,10 +139,3 @@ def test_the_latest_groups_fill_the_window():
     one, _ = drive(cohorts(np.random.default_rng(4), 300), [])
     assert WINDOW / 2 < one.recent().sum() <= WINDOW
     assert 0 < one.recent(4).sum() < one.recent().sum()
-
-
-def test_the_raw_scores_of_an_earlier_release_are_left_behind():
-    one = fresh()
-    one.restore({"at": np.zeros(3, np.int64), "scores": np.ones(3, np.int64), "score": np.zeros(3)})
-    assert one.waiting == []
-    assert one.push(np.array([INTERVAL]), np.array([0.5])) == pytest.approx([])

@@ -2,7 +2,7 @@
 
 Two normal classes two standard deviations apart (AUC .921), prevalence 5 %. The drifts set in at the half, where the
 score's logit is distorted (slope .7, shift -.5; or bent) while the labels go on as before, or the prevalence trebles.
-Run: python tests/evaluate/bench_calibration.py [streams]
+Run: python tests/evaluate/bench_calibration.py [streams] [seed]
 """
 
 import sys
@@ -80,11 +80,11 @@ def batches(streams):
         yield step, {name: float(np.mean(values)) for name, values in losses.items()}
 
 
-def run(streams):
+def run(streams, seed=7):
     seconds, steps = 0.0, 0
     table = {name: [] for name in METHODS}
     for kind in DISTORTIONS:
-        rng = np.random.default_rng(7)
+        rng = np.random.default_rng(seed)
         losses = {name: [] for name in METHODS}
         for _ in range(streams):
             score, y, truth = stream(kind, rng)
@@ -111,7 +111,7 @@ def run(streams):
 
 
 if __name__ == "__main__":
-    table, step = run(int(sys.argv[1]) if len(sys.argv) > 1 else 4)
+    table, step = run(*(map(int, sys.argv[1:]) if len(sys.argv) > 1 else (4,)))
     print(f"{'log loss / oracle (METHODS)':28}" + "".join(f"{kind:>26}" for kind in DISTORTIONS))
     for name, row in table.items():
         cells = [

@@ -5,7 +5,9 @@ so that the calibration error is not 0. Threshold for costs 1:10. The KPI is rev
 positives, nothing on the others. Where a metric is absent (no positives, say) the run does not count for it; the share
 of runs that count is printed where it is below 1.
 
-Run: python tests/evaluate/bench_coverage.py [runs]
+The least of the sizes is that of a segment's window. Other published intervals: `tests/engine/bench_intervals.py`.
+
+Run: python tests/evaluate/bench_coverage.py [runs] [seed]
 """
 
 import sys
@@ -17,7 +19,7 @@ from streameval.evaluate import binary_metrics, calibration_measures, windowed
 from streameval.evidence import BinaryEvidence
 
 DISTANCE, COSTS, THRESHOLD = 2.0, (1.0, 10.0), 1 / 11
-SIZES, PREVALENCES = (500, 2000, 20_000), (0.05, 0.001)
+CASES = ((0.05, 200), (0.05, 500), (0.05, 2000), (0.05, 20_000), (0.001, 500), (0.001, 2000), (0.001, 20_000))
 
 
 def draw(rng, n, prevalence):
@@ -90,8 +92,9 @@ def coverage(prevalence, n, runs, seed=0):
 
 if __name__ == "__main__":
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    columns = [(p, n) for p in PREVALENCES for n in SIZES]
-    table = {c: coverage(*c, runs) for c in columns}
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    columns = CASES
+    table = {c: coverage(*c, runs, seed) for c in CASES}
     print("coverage of intervals of 95 % (truth above, below it; share of runs with one), by prevalence and events")
     print(f"{'':18}" + "".join(f"{f'{p} {n}':>26}" for p, n in columns))
     for name in truths(0.05):

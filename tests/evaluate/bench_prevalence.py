@@ -4,7 +4,7 @@ Two normal classes two standard deviations apart; a reference of a million event
 Then V_ref, the floor that a reference of 20,000 events sets, and the filter that fuses labels and scores: how far it is
 off twenty groups of 1,000 after the last labels, with and without the scores, and with and without its jumps.
 
-Run: python tests/evaluate/bench_prevalence.py [samples]
+Run: python tests/evaluate/bench_prevalence.py [samples] [seed]
 """
 
 import sys
@@ -119,13 +119,15 @@ def _observed(mixture, score, p):
 
 if __name__ == "__main__":
     samples = int(sys.argv[1]) if len(sys.argv) > 1 else 200
-    errors, covered = rmse(samples)
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    errors, covered = rmse(samples, seed=seed)
     for name, row in errors.items():
         print(f"{name:16}" + "".join(f"{x:.4f} ({m:.4f})   " for x, m in zip(row, METHODS[name], strict=True)))
     print(f"mixture intervals that cover: {covered:.3f}")
     for prevalence, target in FLOOR.items():
-        print(f"floor of a reference of 20,000 at {prevalence}: {floor(prevalence, samples):.3f} ({target:.3f}) of it")
+        found = floor(prevalence, samples, seed + 1)
+        print(f"floor of a reference of 20,000 at {prevalence}: {found:.3f} ({target:.3f}) of it")
     for title, chance in (("the filter", prevalence_filter._LOG_JUMP), ("without jumps", -1e9)):
         prevalence_filter._LOG_JUMP = chance
-        for kind, row in follow(samples).items():
+        for kind, row in follow(samples, seed=seed + 2).items():
             print(f"{title}: {kind:9}" + " ".join(f"{name} {value:+.3f}" for name, value in row.items()))

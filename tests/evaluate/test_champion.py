@@ -221,17 +221,3 @@ def test_a_map_that_joins_a_stored_contest_begins_with_what_is_known():
     assert joined.methods == ("identity", "prior", "platt")
     assert joined._calibrators[2].slope == pytest.approx(2.0, abs=0.4)
     assert joined.measures()["prior"] == champion.measures()["prior"]
-
-
-def test_a_state_in_which_each_calibrator_keeps_its_own_cells_is_read():
-    champion = Champion(calibrators=(Identity, PriorShift, Platt))
-    switches(champion, stream(17, steps=20))
-    state = champion.state()
-    learnt = state.pop("learnt")
-    del learnt["logistic"]
-    old = {**state, "calibrators": [{**c, "learnt": learnt} for c in state["calibrators"]]}
-    restored = Champion.restore(old, (Identity, PriorShift, Platt))
-    e = next(stream(18, steps=1))
-    champion.step(e), restored.step(e)
-    assert restored.calibrator.predict_one(0.3) == pytest.approx(champion.calibrator.predict_one(0.3), abs=1e-9)
-    assert restored.measures()["platt"].log_loss == pytest.approx(champion.measures()["platt"].log_loss)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import beta
+from scipy.stats import beta, binom
 
 from streameval.evaluate.mixture import MixtureReference, label_free, maximum_likelihood, pacc
 from streameval.evaluate.prevalence import DecayedPrevalence, posterior, prevalence, windowed
@@ -16,16 +16,23 @@ sample = bench["sample"]
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000))
-def test_the_posterior_is_the_uniform_priors(positives, negatives):
+def test_the_interval_is_that_of_jeffreys_posterior(positives, negatives):
     found = prevalence(positives, negatives)
     if positives + negatives == 0:
         assert found is None
         return
     assert found.value == pytest.approx(positives / (positives + negatives))
-    low, high = beta.ppf((0.025, 0.975), positives + 1, negatives + 1)
+    low, high = beta.ppf((0.025, 0.975), positives + 0.5, negatives + 0.5)
     assert found.low == pytest.approx(low if positives else 0.0)
     assert found.high == pytest.approx(high if negatives else 1.0)
     assert found.low <= found.value <= found.high
+
+
+@pytest.mark.parametrize("n", [100, 500, 2000])
+@pytest.mark.parametrize("share", [0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.3])
+def test_the_interval_holds_the_truth_also_where_positives_are_few(n, share):
+    held = sum(binom.pmf(k, n, share) for k in range(n + 1) if (e := prevalence(k, n - k)).low <= share <= e.high)
+    assert held > 0.88
 
 
 def test_rivers_beta_updated_one_by_one_is_the_same_posterior():

@@ -19,13 +19,14 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
 from scipy.stats import linregress
 from scipy.stats import t as student
 
 from streameval.evaluate.alignment.halves import Floats
 from streameval.evaluate.alignment.rate import anytime_rate
 from streameval.evaluate.alignment.standardised import Level
-from streameval.evaluate.estimate import TAIL, Estimate
+from streameval.evaluate.estimate import TAIL, Estimate, Z
 from streameval.evaluate.seed import seed_of
 
 DECIDED: Final = 1.64
@@ -161,7 +162,10 @@ def _tau(x: Floats, y: Floats) -> Estimate | None:
     weights = np.zeros((_REPLICATES, m), np.float32)
     np.add.at(weights, (np.arange(_REPLICATES)[:, None], chosen), 1.0)
     low, high = np.quantile(tau_b(weights), (TAIL, 1.0 - TAIL)).tolist()
-    return Estimate(value, min(low, value), max(high, value))
+    # What a few blocks show of their own spread is itself uncertain: Student's quantile for the normal one.
+    wider = float(stdtrit(max(m / block - 1.0, 1.0), 1.0 - TAIL)) / Z
+    low, high = value - wider * max(value - low, 0.0), value + wider * max(high - value, 0.0)
+    return Estimate(value, max(-1.0, low), min(1.0, high))
 
 
 def _correlation(x: Floats, x_error: Floats, y: Floats, y_error: Floats) -> float | None:

@@ -178,7 +178,6 @@ class DecayedCells:
         new = cls(state["half_life"])
         new._counts = state["counts"]
         new._scores = state["scores"]
-        # Release 0.1.0 kept each curve with its calibrator: the fit begins at the identity, and finds the same.
-        intercept, slope, made = state.get("logistic", (0.0, 1.0, False))
+        intercept, slope, made = state["logistic"]
         new.logistic, new.logistic_made = (intercept, slope), made
         return new

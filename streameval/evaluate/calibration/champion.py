@@ -296,9 +296,7 @@ class Champion:
             )
         joining = [c for c in calibrators if c.name not in names]
         new = cls(half_life or state["half_life"], [*(by_name[name] for name in names), *joining])
-        # Release 0.1.0 kept the same faded cells with each calibrator but the identity.
-        learnt = state["learnt"] if "learnt" in state else state["calibrators"][-1]["learnt"]
-        new._learnt = DecayedCells.restore({**learnt, "half_life": new.half_life})
+        new._learnt = DecayedCells.restore({**state["learnt"], "half_life": new.half_life})
         new._calibrators = [by_name[s["name"]].restore(s, new._learnt) for s in state["calibrators"]]
         for c in joining:
             new._calibrators.append(c(new.half_life, new._learnt))
