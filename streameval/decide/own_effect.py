@@ -9,20 +9,26 @@ The measure is the common odds ratio of after and before over narrow groups of s
 band against that of all other scores: a difference of differences. A change of the prevalence, a season, or labels that
 are late move both alike; a change of clientele moves neither, since only equal scores are compared.
 
+A drift moves some scores more than others, and a band in the midst of one is no experiment. So the other scores are
+read in several *regions*. Where these differ from one another by more than chance, a band may differ from them by as
+much without any decision: that spread is part of the error, as between the studies of a meta-analysis.
+
 Invariant: a function of the counts before and after the move. Where it says nothing, labels are believed as they are.
 Source: METHODS, section 4, "Own actions"; Mantel and Haenszel 1959, with the variance of Robins, Breslow and Greenland
-1986, which holds for many thin groups.
+1986, which holds for many thin groups; DerSimonian and Laird 1986 for the spread between regions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import hypot, log, sqrt
+from math import log, sqrt
 from typing import Final, NamedTuple
 
 import numpy as np
+from scipy.special import chdtrc
 
 from streameval.detect.label_counts import Histogram, LabelCounts, total
+from streameval.detect.window_pair import merge_until
 from streameval.evidence.bins import BINS
 
 __all__ = ["OwnEffect", "own_effect"]
@@ -31,7 +37,11 @@ _Z: Final = 3.09
 _GROUP: Final = 16
 """Score bins that are compared together: an eighth of an octave of the odds."""
 _LEAST: Final = 20
-"""Positives of the band, before and after the move together, and of all other scores in each of the two."""
+"""Positives of the band or of a region, before and after the move together; of all other scores in each of the two."""
+_REGIONS: Final = 5
+"""Other scores are read in about so many: fewer tell little of a spread, more are each too blunt."""
+_SPREAD_LEVEL: Final = 0.05
+"""Regions that differ no more than this often happens by chance are taken to be alike."""
 
 
 class OwnEffect(NamedTuple):
@@ -67,23 +77,51 @@ def own_effect(before: Iterable[Histogram], after: Iterable[Histogram], low: int
         high: the score bin at which it ends.
     """
     earlier, later = total(before), total(after)
+    inside = _grouped(earlier, later, low, high)
+    others = [_grouped(earlier, later, 0, low), _grouped(earlier, later, high, BINS)]
+    positives = np.sum([table[:, 1].sum(axis=1) for table in others], axis=0)
+    if inside[:, 1].sum() < _LEAST or positives.min() < _LEAST:
+        return None
+    band, band_error = _common_odds(inside)
+    usual, error, spread = _pooled(_regions(others, float(positives.sum())))
+    return OwnEffect(band - usual, sqrt(band_error**2 + error**2 + spread))
+
+
+def _regions(others: list[np.ndarray], positives: float) -> list[tuple[float, float]]:
+    """`(log odds ratio, standard error)` of runs of scores on either side of the band, alike in positives."""
+    least = np.array([max(float(_LEAST), positives / _REGIONS)])
     found = []
-    for inside in (True, False):
-        table = np.stack([_grouped(counts, low, high, inside=inside) for counts in (earlier, later)])
-        positives = table[:, 1].sum(axis=1)
-        if positives.sum() < _LEAST or (not inside and positives.min() < _LEAST):
-            return None
-        found.append(_common_odds(table.astype(np.float64)))
-    (band, band_error), (others, others_error) = found
-    return OwnEffect(band - others, hypot(band_error, others_error))
+    for table in others:
+        by_group = table[:, 1].sum(axis=0)
+        if by_group.sum() >= _LEAST:
+            parts = np.split(table, merge_until(by_group[np.newaxis], least)[1:], axis=2)
+            found += [_common_odds(part) for part in parts]
+    return found
 
 
-def _grouped(counts: LabelCounts, low: int, high: int, *, inside: bool) -> np.ndarray:
-    """f64[2, groups]: events by label and group of scores, of the band or of all others."""
-    rows = ((counts.bins >= low) & (counts.bins < high)) == inside
-    group = counts.bins[rows].astype(np.int64) // _GROUP
+def _pooled(regions: list[tuple[float, float]]) -> tuple[float, float, float]:
+    """The regions' mean, its standard error, and the variance between regions beyond that of sampling."""
+    value, error = np.array(regions).T
+    weight, freedom = error**-2.0, len(regions) - 1
+    mean = float(weight @ value / weight.sum())
+    squares = float(weight @ (value - mean) ** 2)
+    spread = 0.0
+    if freedom and chdtrc(freedom, squares) < _SPREAD_LEVEL:
+        spread = max(0.0, (squares - freedom) / float(weight.sum() - (weight**2).sum() / weight.sum()))
+        weight = 1.0 / (error**2 + spread)
+        mean = float(weight @ value / weight.sum())
+    return mean, 1.0 / sqrt(float(weight.sum())), spread
+
+
+def _grouped(earlier: LabelCounts, later: LabelCounts, low: int, high: int) -> np.ndarray:
+    """f64[2, 2, groups]: events before and after, by label and group of scores, of the bins from `low` up to `high`."""
     size = -(-BINS // _GROUP)
-    return np.stack([np.bincount(group, counts.counts[label, rows], size) for label in (0, 1)])
+    table = np.zeros((2, 2, size))
+    for place, counts in enumerate((earlier, later)):
+        rows = (counts.bins >= low) & (counts.bins < high)
+        group = counts.bins[rows].astype(np.int64) // _GROUP
+        table[place] = [np.bincount(group, counts.counts[label, rows], size) for label in (0, 1)]
+    return table
 
 
 def _common_odds(table: np.ndarray) -> tuple[float, float]:

@@ -20,7 +20,7 @@ Source: METHODS, sections 3 and 4; Elkan (2001, "The foundations of cost-sensiti
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, hypot, log
 from typing import Final
 
 import numpy as np
@@ -109,9 +109,12 @@ class PriorMoves:
         expected = _gain(gate, now, in_force, proposed)
         if expected is None:
             return None
-        if any(_gain(gate, self.thinned(end), in_force, proposed) is None for end in (low, high)):
+        ends = [_gain(gate, self.thinned(end), in_force, proposed) for end in (low, high)]
+        if ends[0] is None or ends[1] is None:
             return None
-        return Move(proposed, in_force, normal(expected.value, expected.error), reason)
+        # What is not known of the prevalence is not known of the gain either: its ends are z standard errors away.
+        of_prevalence = 0.5 * (ends[1].value - ends[0].value) / gate.z if gate.z > 0.0 else 0.0
+        return Move(proposed, in_force, normal(expected.value, hypot(expected.error, of_prevalence)), reason)
 
 
 def _gain(gate: Gate, evidence: BinaryEvidence, in_force: float, proposed: float) -> Gain | None:

@@ -55,6 +55,7 @@ models:
     reference: {events: 4032, positives: 250}          # twelve weeks
     evaluate: {events: 336, every: 14d, window: 4032, river: [GeometricMean]}   # a step a week, windows of twelve
     calibration: {half_life: 4032}
+    drift: {own_actions: never}              # a cold store does not move the price of a whole market
     thresholds: {cooldown: 2016}
     retraining: {cooldown: 60d}
 """

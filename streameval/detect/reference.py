@@ -22,7 +22,7 @@ from streameval.detect.history import Block, History
 from streameval.detect.hours import Hours
 from streameval.detect.label_counts import LabelCounts
 from streameval.detect.overdispersion import dispersion
-from streameval.detect.season import DAY, Season, Wave, season_of
+from streameval.detect.season import DAY, WEEK, Season, Wave, season_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -62,7 +62,8 @@ class Reference:
     down: Floats = field(init=False)
     """float64[monitors]: lower bounds."""
     _mean: Floats = field(init=False)
-    _now: tuple[int, Floats, Floats] | None = field(init=False, default=None)
+    _hours: dict[int, tuple[Floats, Floats]] = field(init=False, default_factory=dict)
+    _detectable: float | None = field(init=False, default=None)
 
     def __post_init__(self, known: tuple[Floats, Floats] | None) -> None:
         cells = self.family.cells(self.counts)
@@ -89,14 +90,15 @@ class Reference:
         """`(up, down)`, float64[monitors] each, of the means in an hour since the epoch."""
         if not self.season.waves:
             return self.up, self.down
-        if self._now is None or self._now[0] != hour:
+        known = self._hours.get(hour % WEEK)
+        if known is None:
             up, down = self.up.copy(), self.down.copy()
             for monitor, (high, low) in self.season.bounds(hour).items():
                 middle = float(np.sqrt(high * low))
                 tolerance = self.family.tolerance(monitor, middle, float(self._mean[LABEL]))
                 up[monitor], down[monitor] = min(high + tolerance, 1.0), max(low - tolerance, 0.0)
-            self._now = (hour, up, down)
-        return self._now[1], self._now[2]
+            known = self._hours[hour % WEEK] = up, down
+        return known
 
     def bounds_over(self, first: int, last: int) -> tuple[Floats, Floats]:
         """`(up, down)` that hold in all hours from `first` to `last`: for events whose hour is not known."""
@@ -114,7 +116,7 @@ class Reference:
             cells = self.family.cells(self.counts)
             self._mean[COST] = float(self.family.values[COST] @ cells) / max(self.counts.events, 1)
             self.up[COST], self.down[COST] = self.family.bounds(COST, cells, self.phi)
-            self._now = None
+            self._hours = {}
             if self.hours is not None:
                 again = _season(self.family, self.counts, self.hours, self.start, cells, self.phi)
                 waves = {**self.season.waves}
@@ -130,6 +132,11 @@ class Reference:
 
         With a season, on average over a day.
         """
+        if self._detectable is None:
+            self._detectable = self._smallest_detectable_ratio()
+        return self._detectable
+
+    def _smallest_detectable_ratio(self) -> float:
         if LABEL not in self.season.waves:
             return float(self.up[LABEL]) * self.counts.events / max(self.counts.positives, 1)
         hours = [(self.bounds_at(hour)[0][LABEL], self.season.at(hour)[LABEL][0]) for hour in range(DAY)]

@@ -81,6 +81,8 @@ class Cell:
         self.closed: list[Bucket] = []
         """Buckets of the loss and the KPIs that the last step closed."""
         self.published_at = BEGINNING
+        self.published_closed = 0
+        """Predictions of the version that had closed by then."""
 
     @property
     def own_threshold(self) -> float | None:
@@ -233,9 +235,14 @@ class Cell:
                 threshold = move.threshold
                 watch.epoch(threshold, at)
                 self.foreseeing.moved()
-        if self._due(at):
+        if self._due(at) and self._has_news(at, fresh):
             outputs += self._published(at, self.window.evidence(), threshold, self, fresh)
         return outputs
+
+    def _has_news(self, at: int, fresh: Fresh) -> bool:
+        """Whether scores alone are worth a record: as many as a step's, or all of the time that a step may take."""
+        least = self.config.evaluate
+        return fresh.closed - self.published_closed >= least.events or at - self.published_at >= least.every
 
     @property
     def is_ahead(self) -> bool:
@@ -265,6 +272,7 @@ class Cell:
         self, at: int, window: BinaryEvidence, threshold: float, whole: Cell, fresh: Fresh | None
     ) -> list[Output]:
         self.published_at = at
+        self.published_closed = self.published_closed if fresh is None else fresh.closed
         watch, foreseen = self.watching.watch, None
         if self.foreseeing is not None and self.arriving is not None and fresh is not None:
             since = self.window.blocks[-1].last + self.interval
@@ -326,6 +334,7 @@ class Cell:
             "arriving": None if self.arriving is None else self.arriving.state(),
             "siblings": self.siblings.state(),
             "published_at": self.published_at,
+            "published_closed": self.published_closed,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -348,4 +357,4 @@ class Cell:
             self.foreseeing.restore(state["foreseeing"])
         if self.arriving is not None and state["arriving"] is not None:
             self.arriving.restore(state["arriving"])
-        self.published_at = state["published_at"]
+        self.published_at, self.published_closed = state["published_at"], state["published_closed"]

@@ -1,7 +1,7 @@
 """False moves per ten windows on stationary streams, and events to a move after the prevalence changed (METHODS,
 section 4: 0 at prevalence .05 and 1:10, .18 at .01 and 1:100, 0 at .001 and 1:100; after .05 -> .15 within 9.5k).
 
-Run by hand: ``python tests/decide/bench_gate.py [streams]``.
+Run by hand: ``python tests/decide/bench_gate.py [streams] [seed]``.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ def true_best(objective: Objective, prevalence: float) -> float:
 def main() -> None:
     """Print both tables."""
     streams = int(sys.argv[1]) if len(sys.argv) > 1 else 10
+    first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     print("false moves per ten windows of 20,000")
     cases: list[tuple[str, Objective, float]] = [
         ("cost 1:10", Cost(1.0, 10.0), 0.05),
@@ -101,11 +102,11 @@ def main() -> None:
         least = 100 if prevalence > 0.005 else 1
         gate = Gate(objective, positives=least)
         best = true_best(objective, prevalence)
-        counts = [false_moves(gate, best, prevalence, seed) for seed in range(streams)]
+        counts = [false_moves(gate, best, prevalence, seed) for seed in range(first, first + streams)]
         print(f"  {name:14s} prevalence {prevalence:<6} {np.mean(counts):.2f}")
     print("events from a threefold prevalence to the move, in windows that grow to 100 positives (median, largest)")
     for cost, prevalence, longest in ((10.0, 0.05, 60_000), (100.0, 0.01, 100_000), (100.0, 0.001, 400_000)):
-        found = [delay(Cost(1.0, cost), prevalence, longest, seed) for seed in range(streams)]
+        found = [delay(Cost(1.0, cost), prevalence, longest, seed) for seed in range(first, first + streams)]
         known = [(events, threshold) for events, threshold in found if threshold is not None]
         delays = [events for events, _ in known]
         best = prior_threshold(1.0, cost, prevalence, 3 * prevalence)

@@ -1,6 +1,6 @@
 """When a new model pays, against METHODS, section 5b: best attainable cost and C* by kind of change.
 
-Run by hand: ``PYTHONPATH=. python tests/decide/bench_retraining.py`` (about a minute).
+Run by hand: ``PYTHONPATH=. python tests/decide/bench_retraining.py [runs] [seed]`` (about a minute).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ KINDS = {
 }
 
 
-def main(runs: int = 100) -> None:
-    rng = np.random.default_rng(0)
+def main(runs: int = 100, seed: int = 0) -> None:
+    rng = np.random.default_rng(seed)
     reference = step(rng, 50_000)
     print("best attainable cost / C* (METHODS), on 400,000 events; asked of", runs, "on 20,000, by state")
     for name, (change, published) in KINDS.items():

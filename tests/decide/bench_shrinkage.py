@@ -6,7 +6,7 @@ of a given deviation. Excess is the mean true cost above that of each segment's 
 *Pooled*: the solution with the whole's pseudo-events. *Shrunk*, as in the engine: pooled, where the gate lets the
 segment move. (The gate is the dearer the more segments differ, for it waits for 100 positives and 3.5 standard errors.)
 
-Run: python tests/decide/bench_shrinkage.py [runs]
+Run: python tests/decide/bench_shrinkage.py [runs] [seed]
 """
 
 from __future__ import annotations
@@ -75,9 +75,10 @@ def run(rng: np.random.Generator, deviation: float) -> tuple[dict[str, float], f
 
 if __name__ == "__main__":
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
     print("deviation   whole     own  pooled   gated  shrunk   the whole's pseudo-events (median)")
     for deviation in (0.0, 0.3, 0.8, 1.5):
-        rng = np.random.default_rng(1)
+        rng = np.random.default_rng(seed)
         found = [run(rng, deviation) for _ in range(runs)]
         means = {name: np.mean([excess[name] for excess, _ in found]) for name in found[0][0]}
         print(

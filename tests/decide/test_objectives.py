@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta
 
+from streameval.config import objective as configuration
 from streameval.decide.objectives import NOTHING, Objective, objective_of
 from streameval.decide.objectives.curve import confusion_at, curve
 from streameval.errors import ConfigValueError
@@ -180,6 +181,13 @@ def test_f_beta_meets_its_closed_form_on_uniform_calibrated_scores(
     cost = objective_of(SimpleNamespace(kind="cost", fp=1.0, fn=10.0)).solve(evidence)
     assert cost is not None
     assert cost.threshold == pytest.approx(1 / 11, abs=0.001)
+
+
+def test_every_objective_that_can_be_configured_is_in_this_suite() -> None:
+    kinds = {
+        get_args(kind.model_fields["kind"].annotation)[0] for kind in get_args(get_args(configuration.Objective)[0])
+    }
+    assert {objective.kind for objective in OBJECTIVES} == kinds
 
 
 def test_nothing_flags_nothing() -> None:

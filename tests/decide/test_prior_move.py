@@ -54,6 +54,20 @@ def test_the_move_wins_on_the_stream_itself_what_it_promises():
     assert move.reason == "label_shift"
 
 
+def test_what_is_not_known_of_the_prevalence_is_not_known_of_the_gain():
+    gate, after = Gate(Cost(1, 10)), evidence(2, 200_000, 0.15)
+    known, doubtful = (prior_moved(gate, REFERENCE, sure(0.15, width), 0.0909) for width in (0.01, 0.1))
+    assert known.threshold == doubtful.threshold
+    assert known.expected_gain.value == doubtful.expected_gain.value
+    # At the ends of the interval the move would win so much.
+    ends = [
+        gate.objective.gain(PriorMoves.of(REFERENCE).thinned(p), 0.0909, known.threshold).value for p in (0.135, 0.165)
+    ]
+    assert doubtful.expected_gain.low < ends[0] + 1e-3 < ends[1] - 1e-3 < doubtful.expected_gain.high
+    assert known.expected_gain.low > ends[0]
+    assert gate.objective.gain(after, 0.0909, known.threshold).value < doubtful.expected_gain.high
+
+
 def test_it_moves_back_when_the_prevalence_comes_back():
     gate = Gate(Cost(1, 10))
     there = prior_moved(gate, REFERENCE, sure(0.15), 0.0909)

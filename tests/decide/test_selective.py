@@ -8,6 +8,7 @@ import pytest
 from streameval.decide.gate import Gate
 from streameval.decide.objectives import Cost, FBeta, Objective, Precision, Recall, Value
 from streameval.decide.selective import selective_move
+from streameval.detect.label_counts import LabelCounts, total
 from streameval.evaluate.selective import Selection
 from streameval.evidence.binary import BinaryEvidence
 
@@ -49,6 +50,28 @@ def test_where_labels_stop_above_a_threshold_it_is_not_raised() -> None:
     assert known.range is not None
     move = selective_move(Gate(Cost(1.0, 1.0), max_step=50.0), known, 0.15, 10**6)
     assert move is None or move.threshold <= known.range[1]
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.02, 0.1, 0.4])
+@pytest.mark.parametrize(("in_force", "fn"), [(0.12, 2.0), (0.6, 10.0)])
+def test_a_move_wins_whatever_the_missing_labels_are(missing: float, in_force: float, fn: float) -> None:
+    """By filling them in at random, from none to all of them positive, and each against the move."""
+    rng, cost = np.random.default_rng(3), Cost(1.0, fn)
+    score = rng.beta(0.6, 6, N)
+    label = (rng.random(N) < score).astype(np.int8)
+    seen = (score >= 0.05) & (rng.random(N) >= missing)
+    unseen = BinaryEvidence.of(score[~seen], np.zeros((~seen).sum(), np.int8))
+    known = Selection(BinaryEvidence.of(score[seen], label[seen]), unseen)
+    move = selective_move(Gate(cost, max_step=50.0), known, in_force, 10**6)
+    # Of two in five labels in the band it could be that all are positives, and the gain is lost.
+    assert (move is None) == (missing == 0.4 and in_force < 0.5)
+    if move is None:
+        return
+    n = unseen.counts.sum(axis=0)
+    against = n if move.threshold > in_force else np.zeros_like(n)
+    for k in [against, *(rng.binomial(n, share) for share in rng.random(30))]:
+        truth = total([known.labelled, LabelCounts(unseen.bins, np.stack([n - k, k]))])
+        assert cost.gain(truth, in_force, move.threshold).value > 0.0
 
 
 def test_a_move_across_a_band_without_labels_is_not_made() -> None:

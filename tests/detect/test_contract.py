@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from itertools import islice
+from pkgutil import iter_modules
 from typing import Any
 
 import numpy as np
@@ -12,9 +15,11 @@ import pytest
 from binary_streams import YEAR, as_examples, frozen, step
 from seasonal_streams import daily, feed, steps
 
+import streameval.detect
 from streameval.detect.advisory import DETECTORS, Advisory
 from streameval.detect.conformal import Conformal
 from streameval.detect.esr import Esr
+from streameval.detect.label_pipeline import ShareMonitor
 from streameval.detect.life import Watch
 from streameval.evidence.binary import BinaryEvidence
 
@@ -63,6 +68,11 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], Step]] = {
     ),
     "watch with a season": (lambda: Watch.restore(_learnt()), Watch.restore, _seasonal),
     "conformal": (lambda: Conformal(0, 0.2), Conformal.restore, _guarded),
+    "share of labels": (
+        lambda: ShareMonitor(10**9),
+        ShareMonitor.restore,
+        lambda d, e, k: d.step(e.positives, e.events, 1000 * k),
+    ),
     **{
         name: (
             lambda name=name: Advisory(name),
@@ -77,6 +87,18 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], Step]] = {
 @pytest.fixture(params=sorted(CASES))
 def case(request: pytest.FixtureRequest) -> tuple[Callable[[], Any], Callable[[Any], Any], Step]:
     return CASES[request.param]
+
+
+def test_the_suite_covers_every_detector_of_the_room() -> None:
+    modules = [import_module(f"streameval.detect.{module.name}") for module in iter_modules(streameval.detect.__path__)]
+    stateful = {
+        name
+        for module in modules
+        for name, kind in inspect.getmembers(module, inspect.isclass)
+        if kind.__module__ == module.__name__ and all(hasattr(kind, has) for has in ("step", "state", "restore"))
+    }
+    # The guard steps inside a watch that is on guard; a case detects nothing, it tells what was detected.
+    assert {type(make()).__name__ for make, _, _ in CASES.values()} == stateful - {"Guard", "Case"}
 
 
 def _plain(value: object) -> bool:

@@ -24,6 +24,7 @@ from streameval.decide.prior_move import prior_moved
 from streameval.decide.retraining import Retrain, RetrainingPolicy
 from streameval.detect.diagnosis import diagnose
 from streameval.engine.offline import _difference
+from streameval.engine.window import Block, Window
 from streameval.evaluate import binary_metrics, calibration_measures, reliability
 from streameval.evaluate.alignment import Agreement, Level, Pair
 from streameval.evaluate.calibration import Champion
@@ -122,6 +123,19 @@ def gains(rng: np.random.Generator) -> Held:
             yield f"expected_gain, scores, {prevalence}", move.expected_gain[1:], won(move.threshold)
 
 
+def first_moves(rng: np.random.Generator) -> Held:
+    """The same of a move in a stream, made at the first step that lets it pass: what it wins on the mixed window."""
+    gate, window, changed, step = Gate(Cost(*COSTS)), Window(20_000, 100), World(prevalence=0.15), 500
+    for k in range(120):
+        window.push(Block(k, k, evidence(rng, step, USUAL if k < 40 else changed)))
+        move = gate.propose(window.evidence(), BEST, 10**9) if k >= 40 else None
+        if move is not None:
+            share = min((k - 39) * step / window.total.events, 1.0)
+            before, after = (w.cost(BEST, *COSTS) - w.cost(move.threshold, *COSTS) for w in (USUAL, changed))
+            yield "expected_gain, first in a stream", move.expected_gain[1:], (1.0 - share) * before + share * after
+            return
+
+
 def requests(rng: np.random.Generator) -> Held:
     """The costs in a request for a new model, read from 6,000 and 20,000 events."""
     world = World(separation=0.5)
@@ -179,7 +193,7 @@ def bounds(rng: np.random.Generator) -> Held:
             yield f"bounds of {name}", found[1:], truths[name]
 
 
-PARTS = (unlabelled, diagram, map_in_force, gaps, gains, requests, effects, alignments, bounds)
+PARTS = (unlabelled, diagram, map_in_force, gaps, gains, first_moves, requests, effects, alignments, bounds)
 
 if __name__ == "__main__":
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 300

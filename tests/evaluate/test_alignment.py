@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -102,12 +104,27 @@ def test_tau_is_that_of_scipy_and_lies_in_its_interval(m: int, seed: int) -> Non
         assert tau.low <= tau.value <= tau.high
 
 
+@pytest.mark.parametrize(("pairs", "rho"), [(12, 0.0), (30, 0.7), (60, 0.7)])
+def test_the_interval_of_tau_holds_that_of_the_population(pairs: int, rho: float) -> None:
+    rng = np.random.default_rng(4)
+    truth, held = 2.0 / np.pi * np.arcsin(rho), 0
+    for _ in range(100):
+        agreement = Agreement()
+        for x, y in rng.multivariate_normal([0.0, 0.0], [[1.0, rho], [rho, 1.0]], pairs):
+            agreement.add(Pair(Level(x, 0.0), Level(y, 0.0)))
+        tau = agreement.summary().tau
+        assert tau is not None
+        held += tau.low <= truth <= tau.high
+    # 95 %, less three standard errors
+    assert held / 100 > 0.95 - 3.0 * np.sqrt(0.05 * 0.95 / 100)
+
+
 def test_the_rates_interval_holds_the_truth_at_all_times_at_once() -> None:
     rng = np.random.default_rng(1)
-    missed = 0
+    missed, said = 0, cache(anytime_rate)
     for _ in range(200):
         successes = np.cumsum(rng.random(300) < 0.5)
-        looks = (anytime_rate(int(s), n - int(s)) for n, s in enumerate(successes, 1))
+        looks = (said(int(s), n - int(s)) for n, s in enumerate(successes, 1))
         missed += any(known is not None and not known.low <= 0.5 <= known.high for known in looks)
     # 5 % promised for all looks together; 22 of 200 would be beyond chance.
     assert missed < 22

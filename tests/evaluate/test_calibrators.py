@@ -14,7 +14,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from streameval.errors import StateVersionError
-from streameval.evaluate.calibration import CALIBRATORS, Beta, Isotonic, OnlinePlatt, Platt, PriorShift
+from streameval.evaluate.calibration import CALIBRATORS, Beta, Calibrator, Isotonic, OnlinePlatt, Platt, PriorShift
 from streameval.evaluate.calibration.cells import CELLS, LOWER, Cells
 from streameval.evaluate.calibration.online_platt import _projected
 from streameval.evidence import BINS, EDGES, BinaryEvidence
@@ -37,6 +37,10 @@ def steps(seed, n=10_000, slope=1.0, shift=0.0, step=500):
     z = rng.normal(-2, 2, n)
     y = (rng.random(n) < expit(slope * z + shift)).astype(np.int8)
     return [BinaryEvidence.of(expit(z[i : i + step]), y[i : i + step]) for i in range(0, n, step)]
+
+
+def test_every_calibrator_of_the_package_is_in_this_suite():
+    assert {c for c in Calibrator.__subclasses__() if c.__module__.startswith("streameval.")} == set(CALIBRATORS)
 
 
 @every

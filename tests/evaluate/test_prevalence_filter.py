@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
+from scipy.stats import binom, norm
 
 from streameval.evaluate.mixture import MixtureReference
-from streameval.evaluate.prevalence_filter import NOISE_FLOOR, Belief, PrevalenceFilter, ahead
+from streameval.evaluate.prevalence_filter import NOISE_FLOOR, Belief, PrevalenceFilter, _followed, ahead
 from streameval.evidence import BinaryEvidence, ScoreHistogram
 
 bench = runpy.run_path(str(Path(__file__).with_name("bench_prevalence.py")))
@@ -54,6 +55,36 @@ def test_a_restored_filter_goes_on_bit_for_bit(matured, cut):
     if two is not None:
         assert two.belief == one.belief
         assert two.noise == one.noise
+
+
+def by_grid(groups, noise):
+    """Mean and deviation of the logit by Bayes on a grid: a walk with rare jumps, binomial labels."""
+    x = np.linspace(-10.0, 2.0, 801)
+    walk = norm.pdf(x[:, None], x[None, :], np.sqrt(noise)) * (1.0 - 1e-3)
+    walk += norm.pdf(x[:, None], x[None, :], np.sqrt(noise + 1.0)) * 1e-3
+    events, positives = groups[0]
+    share = (positives + 0.5) / (events + 1.0)
+    belief = norm.pdf(x, logit(share), 1.0 / np.sqrt(events * share * (1.0 - share)))
+    for events, positives in groups[1:]:
+        belief = (walk @ belief) * np.exp(binom.logpmf(positives, events, expit(x)))
+        belief /= belief.sum()
+    mean = float(x @ belief)
+    return mean, float(np.sqrt((x - mean) ** 2 @ belief))
+
+
+@pytest.mark.parametrize("path", [np.full(30, 0.05), np.full(30, 0.004), np.repeat([0.05, 0.15], 15)])
+def test_the_filter_follows_the_exact_posterior(path):
+    rng = np.random.default_rng(12)
+    groups = [(1000, int(k)) for k in rng.binomial(1000, path)]
+    noise = 0.002
+    belief = PrevalenceFilter()
+    belief.matured(*groups[0])
+    belief = belief.belief
+    for events, positives in groups[1:]:
+        belief = _followed(belief, positives / events, float(events), None, noise)
+    mean, deviation = by_grid(groups, noise)
+    assert abs(belief.x - mean) < 0.25 * deviation
+    assert np.sqrt(belief.xx) == pytest.approx(deviation, rel=0.15)
 
 
 def test_a_constant_prevalence_is_known_as_well_as_all_its_labels_say():
