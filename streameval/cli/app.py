@@ -6,10 +6,12 @@ with the error's own code (see `streameval.errors`); only a defect shows a trace
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from typing import Annotated, Any, Final
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.text import Text
@@ -23,18 +25,24 @@ __all__ = ["app", "main"]
 
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C, as of a process that SIGINT ended."""
+UNREAD: Final = 141
+"""Exit code where the reader of a pipe left early, as of a process that SIGPIPE ended."""
 
 
 _DEFECTS: Final = (
     ArithmeticError,
     AssertionError,
     AttributeError,
+    ImportError,
     LookupError,
     MemoryError,
+    NameError,
+    RuntimeError,
     TypeError,
     ValueError,
+    msgspec.MsgspecError,
 )
-"""What only a mistake of ours raises; typer's own exceptions are none of these."""
+"""What only a mistake of ours raises; of typer's own exceptions only `typer.Exit` and `typer.Abort` are of these."""
 
 
 class _Edge(TyperGroup):
@@ -43,6 +51,8 @@ class _Edge(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except (typer.Exit, typer.Abort):
+            raise
         except StreamevalError as error:
             _tell(error)
             raise typer.Exit(error.exit_code) from error
@@ -50,7 +60,9 @@ class _Edge(TyperGroup):
             raise typer.Exit(INTERRUPTED) from error
         except OSError as error:
             if isinstance(error, BrokenPipeError):
-                raise  # whoever read our output has left, as head does: typer ends quietly
+                # Whoever read our output has left, as head does: nothing is wrong, and there is nobody to tell.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                raise typer.Exit(UNREAD) from error
             what = f"the system refused: {error.strerror or error}"
             _tell(StreamevalError(what, where=str(error.filename or ""), cure="check the path and its permissions"))
             raise typer.Exit(StreamevalError.exit_code) from error

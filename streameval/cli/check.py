@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from streameval.cli.console import in_lines
 from streameval.cli.findings import Finding, examine
 from streameval.cli.options import ConfigFile
 from streameval.cli.sharding import MaybeShard, part_of
@@ -29,7 +30,7 @@ def check(config: ConfigFile, shard: MaybeShard = None) -> None:
     and with 3 if the configuration itself is wrong. Nothing is changed; a running worker is not disturbed.
     """
     checked = part_of(load(config), shard)
-    console = Console(highlight=False, soft_wrap=True)
+    console = in_lines()
     names = ", ".join(model.name for model in checked.models)
     _say(console, Finding("ok", "configuration", f"{config}: worker {checked.worker}, models {names}"))
     failed = False

@@ -13,7 +13,8 @@ import msgspec
 import typer
 from rich.table import Table
 
-from streameval.cli.ending import counted, facts, for_people, say, write_report
+from streameval.cli.console import for_people
+from streameval.cli.ending import counted, facts, say, write_report
 from streameval.cli.progress import Meter
 from streameval.cli.run import stopped_by_signals
 from streameval.cli.sources import REPORT, picture, topic_records
@@ -69,7 +70,7 @@ def demo(
 
     A model of electricity prices in New South Wales learns eight weeks of 1996 and is then frozen, as most models in
     service are. Its predictions of the next two years and their outcomes, a day later, are written as logs; the daemon
-    reads them, notices when the market changes, moves the threshold, recalibrates, and asks for retraining.
+    reads them, notices when the market changes, moves the threshold and recalibrates.
 
     With --story, a lender's stream is made up in which something happens (or nothing does), and the report shows
     beside what the daemon said what truly happened.
@@ -112,7 +113,12 @@ def demo(
     page = (folder / REPORT).absolute()
     if truth is not None:
         truth = msgspec.structs.replace(truth, stalled=summary.stalled.get(truth.model))
-    write_report(snapshot, page, "streameval demo" if chosen is None else f"streameval demo: {chosen.name}", truth)
+    write_report(
+        snapshot,
+        page,
+        "streameval demo" if chosen is None else f"streameval demo: {chosen.name.replace('_', ' ')}",
+        truth,
+    )
     say(
         snapshot,
         "",

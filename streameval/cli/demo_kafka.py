@@ -19,7 +19,8 @@ import msgspec
 import structlog
 import yaml
 
-from streameval.cli.ending import counted, for_people
+from streameval.cli.console import for_people
+from streameval.cli.ending import counted
 from streameval.cli.progress import Meter
 from streameval.cli.run import stopped_by_signals
 from streameval.cli.serving import serving

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
+from streameval.cli.console import for_people
+from streameval.errors import UsageError
 from streameval.serve import words
 from streameval.serve.report import render
 from streameval.serve.series import Key
@@ -19,14 +18,7 @@ from streameval.transport import durable
 if TYPE_CHECKING:
     from streameval.daemon.progress import Summary
 
-__all__ = ["counted", "facts", "for_people", "say", "write_report"]
-
-_PIPE_WIDTH = 160
-
-
-def for_people() -> Console:
-    """The console on stdout; in a pipe, where no width is known, as wide as its tables like to be."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+__all__ = ["counted", "facts", "say", "write_report"]
 
 
 def facts(summary: Summary) -> dict[str, object]:
@@ -62,8 +54,11 @@ def write_report(snapshot: Snapshot, path: Path, title: str, truth: Truth | None
     """Write the page, whole or not at all; with ``truth``, what truly happened stands in it.
 
     Raises:
+        UsageError: the path is a directory's.
         StorageError: the disk refuses it.
     """
+    if path.is_dir():
+        raise UsageError("a directory, not a file", where=str(path), cure="name the page to write in it")
     page = render(snapshot, title=title, truth=truth).encode()
     with durable.storage(path):
         durable.make_directory(path.parent)

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Final
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.json import JSON
 from rich.text import Text
 
+from streameval.cli.console import in_lines
 from streameval.cli.explaining import alarm_of, explained
 from streameval.cli.lines import line_of
 from streameval.cli.options import MaybeConfigFile, MaybeFolder
@@ -31,7 +31,20 @@ EXAMPLES = (
     "streameval inspect --config c.yaml --shard 1/3",
 )
 
-KINDS: Final = ("drift", "retrain", "threshold", "calibration")
+KINDS: Final = {
+    name: kind
+    for kind, topic in {
+        "drift": "drift",
+        "retrain": "retrain",
+        "threshold": "thresholds",
+        "calibration": "calibration",
+        "metrics": "metrics",
+        "alignment": "alignment",
+        "rejected": "rejected",
+    }.items()
+    for name in (kind, topic)
+}
+"""A kind of record, by its own name and by its topic's."""
 SHORTEST: Final = 4
 _ID_LENGTH: Final = 32
 
@@ -41,8 +54,8 @@ def inspect(
         str | None,
         typer.Argument(
             metavar="RECORD-ID",
-            help="The id of a record, or how it begins (4 characters); or drift, retrain, threshold, calibration: the "
-            "newest of that kind.",
+            help="The id of a record, or how it begins (4 characters); or a kind, for the newest of it: drift, "
+            "retrain, threshold, calibration, metrics, alignment, rejected.",
         ),
     ] = None,
     config: MaybeConfigFile = None,
@@ -70,7 +83,7 @@ def inspect(
         return
     known = list(records)
     values = [one.value for one in known if one.value is not None]
-    found, before, after = surroundings(known, newest(values, record) if record in KINDS else record)
+    found, before, after = surroundings(known, newest(values, KINDS[record]) if record in KINDS else record)
     if json:
         raw = msgspec.Raw
         _print_json(
@@ -82,7 +95,7 @@ def inspect(
             }
         )
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = in_lines()
     console.print(line_of(found))
     plain = msgspec.json.decode(found)
     together = same_alarm(found, values)
@@ -143,7 +156,7 @@ def surroundings(records: Iterable[Record], start: str) -> tuple[bytes, dict[str
     heads = [_head(value) for value in values]
     matching = [place for place, head in enumerate(heads) if head.id.startswith(start)]
     if not matching:
-        cure = "ids stand under .id of each record: streameval tail --json"
+        cure = "ids stand under .id of each record: streameval tail --json; or name a kind: drift, threshold, ..."
         raise UsageError(f"there is no record whose id begins with {start!r}", cure=cure)
     if len(matching) > 1:
         ids = ", ".join(heads[place].id for place in matching[:3])

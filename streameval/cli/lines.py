@@ -57,8 +57,11 @@ def _other(kind: str, data: dict[str, Any]) -> tuple[str, str]:
         times = f", {words.count(data['count'], 'event')}" if data["count"] > 1 else ""
         return f"{words.reason(data['reason'])} at offset {data['offset']}{times}", data["detail"]
     if kind == "alignment":
-        share = words.percent(data["disagreement"]["value"])
-        return f"{data['loss']} and {data['kpi']} disagree in {share} of pairs", words.reason(data["basis"])
+        loss, kpi, share = words.metric(data["loss"]), words.metric(data["kpi"]), data["disagreement"]["value"]
+        why = f"{words.count(data['pairs'], 'pair')}, {words.reason(data['basis'])}"
+        if share is None:
+            return f"{loss} and {kpi}: too early to say", why
+        return f"{loss} and {kpi} disagree in {words.percent(share)} of decided pairs", why
     if kind == "clock":
         return f"at least {data['floor']} from offset {data['offset']}", words.reason(data["reason"])
     return "", ""

@@ -12,7 +12,7 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
-from streameval.cli.ending import for_people
+from streameval.cli.console import for_people
 from streameval.cli.sources import picture
 from streameval.cli.stored import newest
 from streameval.config import Config

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final
 
 import msgspec
 import typer
-from rich.console import Console
 
+from streameval.cli.console import in_lines
 from streameval.cli.lines import line_of
 from streameval.cli.options import ConfigFile
 from streameval.config import Config, load
@@ -64,7 +64,7 @@ def tail(
             known = ", ".join(one.name for one in checked.models)
             raise UsageError(f"there is no model {name!r}", where=str(config), cure=f"models are {known}")
     plain = not sys.stdout.isatty() if json is None else json
-    console = Console(highlight=False, soft_wrap=True)
+    console = in_lines()
     count = (_SHOWN if follow else 0) if last is None else last
     transport = open_transport(checked)
     try:

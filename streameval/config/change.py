@@ -33,9 +33,13 @@ class Change:
     restarts: str = ""
     """What is learnt anew (``restarts``), or what to do instead (``refused``)."""
 
+    @property
+    def said(self) -> str:
+        """The change in words, without what it restarts."""
+        return f"{self.path}: {self.old!r} -> {self.new!r}, {self.effect}"
+
     def __str__(self) -> str:
-        said = f"{self.path}: {self.old!r} -> {self.new!r}, {self.effect}"
-        return f"{said} ({self.restarts})" if self.restarts else said
+        return f"{self.said} ({self.restarts})" if self.restarts else self.said
 
 
 def facts(section: Section) -> dict[str, Any]:

@@ -440,7 +440,7 @@ def _refuse(changed: list[Change], where: str) -> None:
     refused = [change for change in changed if change.effect == "refused"]
     if refused:
         raise ConfigChangeError(
-            f"the kept state does not allow this change: {'; '.join(map(str, refused))}",
+            f"the kept state does not allow this change: {'; '.join(change.said for change in refused)}",
             where=where,
             cure=refused[0].restarts or "undo the change, or use another state directory and worker name",
         )

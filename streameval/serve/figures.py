@@ -1,9 +1,10 @@
 """The figures of one series: small multiples over one time axis, and two diagrams of calibration.
 
 Invariant: a figure is plain JSON and free of colour: `$name` stands for a colour of the page's theme and `@name` for
-one of the series' shared columns, both filled in by the page. So a figure is a function of the series alone, a page can
-change between light and dark without being made again, and time axes are stored once. Each figure carries a summary in
-words that says what a reader would take from the picture.
+one of the series' shared columns, both filled in by the page; `@name:0-3,7-9` goes there and back over each of these
+runs, which is the outline of a band with gaps. So a figure is a function of the series alone, a page can change between
+light and dark without being made again, and time axes are stored once. Each figure carries a summary in words that says
+what a reader would take from the picture.
 
 Shape of a figure: plotly.js (`data`, `layout`).
 """
@@ -11,7 +12,9 @@ Shape of a figure: plotly.js (`data`, `layout`).
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from streameval.records import rfc3339
@@ -29,6 +32,8 @@ HEAD = ("cost", "log_loss", "auc")
 """Metrics shown first."""
 MARKS = 40
 """Vertical marks drawn in one panel, the latest."""
+_VAGUE = 0.5
+"""A share expected within a wider interval than this is not drawn: its line would jump about and say nothing."""
 
 _MARKED: dict[Kind, tuple[str, str]] = {
     "confirmed": ("$alarm", "diamond"),
@@ -150,6 +155,7 @@ def _time_line(frame: _Frame, events: list[Happening]) -> Figure:
                 "y": [LABELS[kind]] * len(own),
                 "text": [_hover(e) for e in own],
                 "hovertemplate": "%{text}<extra></extra>",
+                "cliponaxis": False,
                 "marker": {"color": colour, "symbol": symbol, "size": 12, "line": {"width": 2, "color": colour}},
             }
         )
@@ -164,14 +170,32 @@ def _metric(frame: _Frame, points: list[Measured], name: str) -> Figure:
     title = words.metric(name)
     if name in words.METRICS:
         title += f" – {words.METRICS[name][1]} is better"
+    share = name in words.SHARES
     ahead = [p.estimated.get(name) for p in points]
-    known = html.escape(words.metric(name)) if not any(ahead) else "from matured labels"
+    drawn = _telling(ahead, share=share)
+    beside = _seen(drawn)
+    known = html.escape(words.metric(name)) if not beside else "from matured labels"
     data = _band(points, estimates, known, "$first", tint="$first-tint")
     told = _told(points, estimates)
+    if beside:
+        # What is expected lies under what is known.
+        data = [
+            *_band(points, drawn, "expected before labels", "$second", tint="$second-tint", dash="dot", x="@said"),
+            *data,
+        ]
     if any(ahead):
-        data += _band(points, ahead, "expected before labels", "$second", tint="$second-tint", dash="dot", x="@said")
-        told += f" Expected of predictions that still wait for labels: {_told(points, ahead, latest=True)}"
-    return Figure(f"metric {name}", title, told, _marked(data, frame), _layout(frame, legend=any(ahead)))
+        told += f" Expected of predictions that still wait for labels: {_expected(points, ahead, share=share)}"
+    layout = _layout(frame, legend=beside)
+    if (span := _range(estimates, [drawn], share=share)) is not None:
+        layout["yaxis"]["range"] = span
+    return Figure(f"metric {name}", title, told, _marked(data, frame), layout)
+
+
+def _expected(points: list[Measured], said: list[Estimate | None], *, share: bool, percent: bool = False) -> str:
+    """The last value of a line, and whether it is too uncertain to mean anything."""
+    last = next((e for e in reversed(said) if e is not None), None)
+    told = _told(points, said, share=percent, latest=True)
+    return told if last is None or _tells(last, share=share) else f"too uncertain now to be of use, {told}"
 
 
 def _threshold(frame: _Frame, series: Series, points: list[Measured]) -> Figure | None:
@@ -206,18 +230,24 @@ def _prevalence(frame: _Frame, points: list[Measured]) -> Figure | None:
     fused = [p.fused for p in points]
     if not any(labelled) and not any(free) and not any(fused):
         return None
+    clear, now = _telling(free, share=True), _telling(fused, share=True)
     data, told = [], []
     if any(labelled):
-        data += _band(points, labelled, "from matured labels", "$first", tint="$first-tint")
         told.append(f"From matured labels {_told(points, labelled, share=True)}")
+    if _seen(clear):
+        data += _band(points, clear, "without labels", "$second", tint="$second-tint", dash="dot", x="@said")
     if any(free):
-        data += _band(points, free, "without labels", "$second", tint="$second-tint", dash="dot", x="@said")
-        told.append(f"Without labels {_told(points, free, share=True)}")
+        told.append(f"Without labels {_expected(points, free, share=True, percent=True)}")
+    if _seen(now):
+        data += _band(points, now, "now, from both", "$third", tint="$third-tint", dash="dash", x="@said")
     if any(fused):
-        data += _band(points, fused, "now, from both", "$third", tint="$third-tint", dash="dash", x="@said")
-        told.append(f"Now, from both {_told(points, fused, share=True, latest=True)}")
+        told.append(f"Now, from both {_expected(points, fused, share=True, percent=True)}")
+    if any(labelled):
+        data += _band(points, labelled, "from matured labels", "$first", tint="$first-tint")
     layout = _layout(frame, legend=True)
     layout["yaxis"]["tickformat"] = ".3~p"
+    if (span := _range(labelled, [clear, now], share=True)) is not None:
+        layout["yaxis"]["range"] = span
     return Figure("prevalence", "Prevalence: share of positives", " ".join(told), _marked(data, frame), layout)
 
 
@@ -278,6 +308,8 @@ def _delays(frame: _Frame, points: list[Measured]) -> Figure | None:
             "x": "@at",
             "y": [None if delay is None else _short(delay / size) for delay in delays],
             "hovertemplate": f"%{{y}} {unit}<extra></extra>",
+            # Records between two windows that matured say nothing of delays.
+            "connectgaps": True,
             "line": {"color": colour, "width": 2, "dash": dash},
             "marker": {"color": colour, "size": 8},
         }
@@ -306,9 +338,11 @@ def _alignment(known: Comparison) -> Figure | None:
     if not data:
         return None
     layout = _base(legend=True)
-    layout["height"] = 340
+    layout["height"] = 290
     layout["hovermode"] = "closest"
-    for name, words_ in (("xaxis", "loss better →"), ("yaxis", "KPI better →")):
+    # An axis has no room for a long name.
+    kpi = words.metric(known.kpi) if len(known.kpi) <= 24 else "KPI"
+    for name, words_ in (("xaxis", f"{words.metric(known.loss)} better →"), ("yaxis", f"{html.escape(kpi)} better →")):
         layout[name] |= {
             "title": {"text": words_, "font": {"color": "$muted"}},
             "zeroline": True,
@@ -333,7 +367,7 @@ def _calibration(series: Series) -> Figure | None:
             {
                 "type": "scatter",
                 "mode": "lines",
-                "name": f"{html.escape(words.reason(champion.method))}, {words.day(champion.at)}",
+                "name": f"{html.escape(words.method(champion.method))}, {words.day(champion.at)}",
                 "x": [_short(x) for x in champion.x],
                 "y": [_short(y) for y in champion.y],
                 "hovertemplate": "score %{x} → %{y}<extra></extra>",
@@ -350,7 +384,8 @@ def _better(champion: Map) -> str:
         for name, after in champion.after.items()
         if name in champion.before
     ]
-    return f"{words.reason(champion.method).capitalize()} in force. {'; '.join(told)}{'.' if told else ''}".strip()
+    method = words.method(champion.method)
+    return f"In force: {method}. {'; '.join(told)}{'.' if told else ''}".strip()
 
 
 def _band(
@@ -363,38 +398,107 @@ def _band(
     dash: str = "solid",
     x: str = "@at",
 ) -> list[dict[str, Any]]:
-    """A line with its interval as a band: lower edge, upper edge filled down to it, line."""
+    """A line over its interval as a band; neither bridges a time of which nothing is said."""
     hover = [
         "" if e is None else f"{words.interval(e.value, e.low, e.high)}<br>{words.count(p.window.events, 'event')}"
         for p, e in zip(points, estimates, strict=True)
     ]
-    edge: dict[str, Any] = {
-        "type": "scatter",
-        "mode": "lines",
-        "x": x,
-        "line": {"width": 0},
-        "hoverinfo": "skip",
-        "showlegend": False,
-        "legendgroup": name,
-    }
     line: dict[str, Any] = {
         "type": "scatter",
         "mode": "lines" if len(points) > 1 else "markers",
         "name": name,
         "legendgroup": name,
+        "legendrank": 1 if dash == "solid" else 2,
         "x": x,
         "y": [None if e is None else _short(e.value) for e in estimates],
         "text": hover,
         "hovertemplate": "%{text}<extra></extra>",
-        "line": {"color": colour, "width": 2, "dash": dash},
+        "line": {"color": colour, "width": 2 if dash == "solid" else 1.5, "dash": dash},
         "marker": {"color": colour, "size": 8},
     }
-    if not any(e is not None and e.low is not None for e in estimates):
+    runs = _runs([e is not None and e.low is not None and e.high is not None for e in estimates])
+    if not runs:
         return [line]
-    low = edge | {"y": [None if e is None else _short(e.low) for e in estimates]}
-    high = edge | {"y": [None if e is None else _short(e.high) for e in estimates]}
-    high |= {"fill": "tonexty", "fillcolor": tint}
-    return [low, high, line]
+    outline: list[float | None] = []
+    for start, end in runs:
+        own = [e for e in estimates[start : end + 1] if e is not None]
+        outline += [*(_short(e.low) for e in own), *(_short(e.high) for e in reversed(own)), None]
+    band: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": f"{x}:{','.join(f'{start}-{end}' for start, end in runs)}",
+        "y": outline,
+        "fill": "toself",
+        "fillcolor": tint,
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "legendgroup": name,
+    }
+    return [band, line]
+
+
+def _runs(known: list[bool]) -> list[tuple[int, int]]:
+    """First and last place of each run of at least two.
+
+    >>> _runs([True, True, False, True, False, True, True, True])
+    [(0, 1), (5, 7)]
+    """
+    edges = [place for place, (a, b) in enumerate(pairwise([False, *known, False])) if a != b]
+    return [(start, end - 1) for start, end in zip(edges[::2], edges[1::2], strict=True) if end - start > 1]
+
+
+def _telling(estimates: list[Estimate | None], *, share: bool) -> list[Estimate | None]:
+    """Those that tell something; none where most do not, for scraps of a line tell nothing either."""
+    kept = [None if e is None or not _tells(e, share=share) else e for e in estimates]
+    return kept if 2 * sum(e is not None for e in kept) >= sum(e is not None for e in estimates) else [None] * len(kept)
+
+
+def _tells(estimate: Estimate, *, share: bool) -> bool:
+    """Whether a share's interval leaves out half of what it can be, or another's is narrower than its value."""
+    return _width(estimate) <= (_VAGUE if share else abs(estimate.value))
+
+
+def _width(estimate: Estimate) -> float:
+    return 0.0 if estimate.low is None or estimate.high is None else estimate.high - estimate.low
+
+
+def _seen(estimates: list[Estimate | None]) -> bool:
+    """Whether a line would show anything: it has two neighbours, or is a single point."""
+    return bool(_runs([e is not None for e in estimates])) or (len(estimates) == 1 and estimates[0] is not None)
+
+
+def _range(
+    lead: list[Estimate | None], others: list[list[Estimate | None]], *, share: bool = False
+) -> list[float] | None:
+    """The y axis: all of what is measured, what is only expected as far as that leaves the measured legible.
+
+    What is expected widens the axis by one height of what is measured at most, up and down, and its last value is
+    always in view: it may be the first to know. None where there is nothing to go by.
+    """
+    known = [e for e in lead if e is not None]
+    if not known:
+        return None
+    # Of the first few events an interval is wider than all that follows.
+    low = min(*(e.value for e in known), _quantile([e.value if e.low is None else e.low for e in known], 0.05))
+    high = max(*(e.value for e in known), _quantile([e.value if e.high is None else e.high for e in known], 0.95))
+    height = max(high - low, 0.05 * abs(high))
+    bottom, top = low, high
+    for other in others:
+        values = [e.value for e in other if e is not None]
+        if values:
+            bottom = min(bottom, values[-1], max(_quantile(values, 0.02), low - height))
+            top = max(top, values[-1], min(_quantile(values, 0.98), high + height))
+    room = 0.06 * ((top - bottom) or 1.0)
+    lowest = 0.0 if bottom >= 0.0 else -math.inf
+    highest = 1.0 if share else math.inf
+    # A line that lies on the edge is still drawn whole.
+    edges = max(bottom - room, lowest - 0.3 * room), min(top + room, highest + 0.3 * room)
+    return [float(f"{edge:.4g}") for edge in edges]
+
+
+def _quantile(values: list[float], share: float) -> float:
+    return sorted(values)[round(share * (len(values) - 1))]
 
 
 def _marked(data: list[dict[str, Any]], frame: _Frame) -> list[dict[str, Any]]:

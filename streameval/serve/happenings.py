@@ -40,9 +40,7 @@ def happenings(series: Iterable[Series], *, each: bool = False) -> list[Happenin
     found: list[Happening] = []
     for one in series:
         found += (_move(one.key, move) for move in one.moves)
-        # A map that is published again because it learnt on is no event; another method is.
-        changed = zip(one.maps, [None, *one.maps], strict=False)
-        found += (_champion(one.key, new) for new, old in changed if (old.method if old else "identity") != new.method)
+        found += (_champion(one.key, champion) for champion in one.remapped)
         found += (_request(one.key, request) for request in one.requests)
         found += (_alarm(one.key, alarm) for alarm in one.alarms if each or alarm.confirmed)
         found += [] if each else _advisories(one)
@@ -56,18 +54,18 @@ def _move(key: Key, move: Move) -> Happening:
     what = f"first {what}" if move.previous is None else f"{words.number(move.previous)} → {what}"
     why = words.reason(move.reason)
     if move.gain is not None:
-        why += f", expected {words.interval(move.gain.value, move.gain.low, move.gain.high)}"
+        why += f"; expected gain {words.interval(move.gain.value, move.gain.low, move.gain.high)}"
     return Happening(move.at, key, "threshold", what, why)
 
 
 def _champion(key: Key, champion: Map) -> Happening:
     before, after = champion.before.get("log_loss"), champion.after.get("log_loss")
     why = "" if before is None or after is None else f"log loss {words.number(before)} → {words.number(after)}"
-    return Happening(champion.at, key, "calibration", words.reason(champion.method), why)
+    return Happening(champion.at, key, "calibration", words.method(champion.method), why)
 
 
 def _request(key: Key, request: Request) -> Happening:
-    why = [f"diagnosis: {words.reason(request.diagnosis)}"] if request.diagnosis else []
+    why = [words.diagnosis(request.diagnosis)] if request.diagnosis else []
     if request.excess is not None:
         why.append(f"at best its cost stays {words.percent(request.excess)} above a sound model's")
     return Happening(request.at, key, "retrain", words.reason(request.reason), "; ".join(why))
@@ -80,9 +78,7 @@ def _alarm(key: Key, alarm: Alarm) -> Happening:
     if alarm.before is not None and alarm.after is not None:
         why.append(f"mean {words.number(alarm.before.value)} → {words.number(alarm.after.value)}")
     if alarm.diagnosis is not None:
-        why.append(f"diagnosis: {words.reason(alarm.diagnosis)}")
-    if alarm.statistic is not None:
-        why.append(f"statistic {words.number(alarm.statistic)}")
+        why.append(words.diagnosis(alarm.diagnosis))
     kind: Kind = "confirmed" if alarm.confirmed else "advisory"
     return Happening(alarm.at, key, kind, words.change(alarm.monitor, alarm.direction), "; ".join(why))
 

@@ -142,7 +142,8 @@ def _now(series: Series, join: ModelVitals | None) -> Iterator[tuple[str, str]]:
     """What a person on call asks first about one series: what is in force, and whether labels come."""
     last = series.history.last
     yield "threshold in force", words.number(series.threshold)
-    yield "scores are read", html.escape(words.reason(series.maps[-1].method)) if series.maps else "as they are"
+    mapped = bool(series.maps) and series.maps[-1].method != "identity"
+    yield "recalibration", html.escape(words.method(series.maps[-1].method)) if mapped else "none"
     if last is not None:
         yield "monitors are", html.escape(last.phase or "–")
         yield "labelled events in the window", words.number(last.window.events)

@@ -19,11 +19,22 @@
     }
   };
 
+  // "at" is a column; "at:0-3,7-9" is the way there and back over each run of it, for a band that has gaps.
+  const column = (name, times) => {
+    const [whole, runs] = name.split(":");
+    if (runs === undefined) return times[whole];
+    return runs.split(",").flatMap((run) => {
+      const [start, end] = run.split("-").map(Number);
+      const own = times[whole].slice(start, end + 1);
+      return [...own, ...own.slice().reverse(), null];
+    });
+  };
+
   const asIs = new Set(["text", "name", "legendgroup"]); // people's words, which may begin with any sign
   const filled = (value, times) => {
     if (typeof value === "string") {
       if (value[0] === "$") return styles.getPropertyValue("--" + value.slice(1)).trim();
-      if (value[0] === "@") return times[value.slice(1)];
+      if (value[0] === "@") return column(value.slice(1), times);
       return value;
     }
     if (Array.isArray(value)) return value.map((item) => (typeof item === "number" ? item : filled(item, times)));

@@ -233,7 +233,8 @@ def happened(snapshot: Snapshot, rows: int = ROWS) -> str:
     return (
         '<section aria-labelledby="happened"><h2 id="happened">What happened</h2>'
         '<div class="scroll tall" tabindex="0" role="region" aria-labelledby="happened">'
-        f'<table class="happened" role="table"><caption>Alarms, decisions and requests, latest first{more}</caption>'
+        '<table class="rows happened" role="table">'
+        f"<caption>Alarms, decisions and requests, latest first{more}</caption>"
         f"<thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div></section>"
     )
 

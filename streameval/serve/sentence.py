@@ -58,11 +58,15 @@ def sentence(key: Key, series: Series | None, segments: list[Series]) -> str:
 
 def _drifted(who: str, series: Series, alarm: Alarm) -> str:
     began = alarm.change_at if alarm.change_at is not None else alarm.at
-    found = f"; diagnosis: {words.reason(alarm.diagnosis)}" if alarm.diagnosis else ""
-    text = (
-        f"{who} drifted: {words.change(alarm.monitor, alarm.direction)}, since about {words.day(began)}"
-        f" (confirmed {words.day(alarm.at)}{found})."
-    )
+    what = f"{words.change(alarm.monitor, alarm.direction)}, since about {words.day(began)}"
+    if alarm.diagnosis == "confounded":
+        text = (
+            f"{who} changed: {what} (confirmed {words.day(alarm.at)}). A threshold of ours moved near it, so it cannot"
+            " be told from what our own decisions did."
+        )
+    else:
+        found = f"; diagnosis: {words.reason(alarm.diagnosis)}" if alarm.diagnosis else ""
+        text = f"{who} drifted: {what} (confirmed {words.day(alarm.at)}{found})."
     done = _done(series, alarm.at)
     return f"{text} {_capital(words.listing(done))}." if done else f"{text} Nothing was changed since."
 
@@ -75,9 +79,12 @@ def _done(series: Series, since: int) -> list[str]:
         before = moves[0].previous
         origin = "" if before is None else f" from {words.number(before)}"
         done.append(f"the threshold went{origin} to {words.number(moves[-1].threshold)}{times}")
-    maps = [champion for champion in series.maps if champion.at >= since]
+    maps = [champion for champion in series.remapped if champion.at >= since]
     if maps:
-        done.append(f"scores are recalibrated ({words.reason(maps[-1].method)}, {words.day(maps[-1].at)})")
+        known = (
+            "read as they are" if maps[-1].method == "identity" else f"recalibrated by {words.method(maps[-1].method)}"
+        )
+        done.append(f"scores are {known} ({words.day(maps[-1].at)})")
     requests = [request for request in series.requests if request.at >= since]
     if requests:
         done.append(f"retraining was asked for on {words.day(requests[0].at)}")
@@ -116,10 +123,24 @@ def _figures(series: Series) -> str:
     if last is None:
         return "no metrics yet"
     shown = [name for name in ("cost", "log_loss", "auc") if name in last.metrics]
-    figures = [f"{_mid(words.metric(name))} {words.number(last.metrics[name].value)}" for name in shown]
+    figures = [
+        f"{_mid(words.metric(name))} {words.number(last.metrics[name].value)}{_once(series, name)}" for name in shown
+    ]
     if series.threshold is not None:
         figures.append(f"threshold {words.number(series.threshold)}")
     return f"{words.listing(figures)} over the last {words.count(last.window.events, 'labelled event')}"
+
+
+def _once(series: Series, name: str) -> str:
+    """What a metric was in the first window, where it is worse now beyond doubt: a slow loss may raise no alarm."""
+    first, last = series.first, series.history.last
+    if first is None or last is None or name not in first.metrics:
+        return ""
+    then, now = first.metrics[name], last.metrics[name]
+    if then.low is None or then.high is None or now.low is None or now.high is None:
+        return ""
+    worse = now.high < then.low if words.METRICS[name][1] == "higher" else now.low > then.high
+    return f" (at first {words.number(then.value)})" if worse else ""
 
 
 def _mid(title: str) -> str:

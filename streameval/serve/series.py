@@ -274,13 +274,21 @@ class Series(msgspec.Struct):
         alarm = self.last_confirmed
         if alarm is None:
             return None
-        learning = False
+        # An alarm of the guard comes while they still learn.
+        before = [phase for at, phase in self.phases if at < alarm.at]
+        learning = before[-1:] == ["learning"]
         for at, phase in self.phases:
             if at >= alarm.at:
                 if learning and phase == "watching":
                     return at
                 learning = learning or phase == "learning"
         return None
+
+    @property
+    def remapped(self) -> list[Map]:
+        """The maps with which the method changed: a map that is published again because it learnt on is no event."""
+        before = ["identity", *(champion.method for champion in self.maps)]
+        return [champion for champion, method in zip(self.maps, before, strict=False) if champion.method != method]
 
     @property
     def threshold(self) -> float | None:

@@ -128,12 +128,7 @@ def _answer(chapter: Chapter, until: int, series: Series, stalled: int | None) -
     ]
     states = list(dict.fromkeys(alarm.diagnosis for alarm in alarms if alarm.diagnosis))
     moves = [move for move in series.moves if chapter.at <= move.at < until and move.previous is not None]
-    methods = ["identity", *(champion.method for champion in series.maps)]
-    maps = [
-        champion
-        for champion, before in zip(series.maps, methods, strict=False)
-        if chapter.at <= champion.at < until and champion.method != before
-    ]
+    maps = [champion for champion in series.remapped if chapter.at <= champion.at < until]
     asked = [request for request in series.requests if chapter.at <= request.at < until]
     times = [move.at for move in series.moves]
     place = bisect_right(times, until - 1)

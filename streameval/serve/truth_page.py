@@ -6,6 +6,7 @@ Invariant: nothing that the daemon said is changed; truth has its own rows, line
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from typing import Any
 
 from streameval.records import rfc3339
@@ -37,7 +38,7 @@ def section(truth: Truth, series: Series | None) -> str:
         '<section aria-labelledby="truth"><h2 id="truth">What truly happened</h2>'
         f"<p>{html.escape(truth.sentence)} The daemon knows nothing of this.</p>"
         '<div class="scroll" tabindex="0" role="region" aria-labelledby="truth">'
-        f'<table role="table"><caption>{name}</caption>'
+        f'<table class="rows story" role="table"><caption>{name}</caption>'
         f"<thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div></section>"
     )
 
@@ -55,11 +56,17 @@ def _figure(figure: Figure, truth: Truth) -> Figure:
     if figure.name == "threshold":
         figure = _line(figure, truth.best_threshold, truth, "the best, in truth")
     if figure.name == "prevalence":
-        figure = _line(figure, truth.prevalence, truth, "in truth")
+        figure = _line(figure, truth.prevalence, truth, "in truth", write=words.percent)
     return figure._replace(layout=_marked(figure.layout, truth))
 
 
-def _line(figure: Figure, path: list[tuple[int, float]], truth: Truth, name: str) -> Figure:
+def _line(
+    figure: Figure,
+    path: list[tuple[int, float]],
+    truth: Truth,
+    name: str,
+    write: Callable[[float | None], str] = words.number,
+) -> Figure:
     end = truth.chapters[-1].until
     line: dict[str, Any] = {
         "type": "scatter",
@@ -72,7 +79,13 @@ def _line(figure: Figure, path: list[tuple[int, float]], truth: Truth, name: str
     }
     layout = figure.layout | {"showlegend": True}
     layout.setdefault("legend", {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"color": "$ink"}})
-    values = [words.number(value) for _, value in (path[0], path[-1])]
+    if span := layout["yaxis"].get("range"):
+        room = 0.06 * (span[1] - span[0])
+        known = [value for _, value in path]
+        layout["yaxis"] = layout["yaxis"] | {
+            "range": [min(span[0], min(known) - room), max(span[1], max(known) + room)]
+        }
+    values = [write(value) for _, value in (path[0], path[-1])]
     summary = f"{figure.summary} Dashed: {name}, {values[0]} at first, {values[1]} at last."
     return figure._replace(summary=summary, data=[*figure.data, line], layout=layout)
 

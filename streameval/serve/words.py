@@ -22,6 +22,9 @@ METRICS = {
 }
 """Metric -> (title, which side is better), in the order in which they are shown."""
 
+SHARES = frozenset({"brier", "auc", "average_precision", "precision", "recall", "f1"})
+"""Metrics that lie between 0 and 1."""
+
 MONITORS = {
     "label": "the share of positives",
     "residual": "the calibration residual",
@@ -40,8 +43,32 @@ MONITORS = {
 REASONS = {
     "gain": "a sure gain",
     "target_missed": "the target was missed",
+    "prevalence": "the share of positives moved",
+    "initial": "as configured",
 }
 """Constant words that say too little by themselves."""
+
+METHODS = {
+    "identity": "scores as they are",
+    "prior": "a shift of the prior",
+    "platt": "Platt scaling",
+    "online_platt": "online Platt scaling",
+    "beta": "beta calibration",
+    "isotonic": "isotonic regression",
+}
+"""Calibration method -> what it is."""
+
+DIAGNOSES = {
+    "none": "no change after all",
+    "covariate_shift": "covariate shift: other scores, which mean what they meant",
+    "label_shift": "label shift: another share of positives, nothing else",
+    "miscalibration": "miscalibration: scores mean something else, in the same order",
+    "concept_drift": "concept drift: the model ranks less well",
+    "inconclusive": "inconclusive: too few positives to tell",
+    "pending": "not diagnosed yet",
+    "confounded": "confounded: a threshold of ours moved near it",
+}
+"""State that a diagnosis found -> its name and what it means, as the README's table says it."""
 
 _WENT = {"up": "rose", "down": "fell"}
 
@@ -78,15 +105,35 @@ def reason(code: str) -> str:
     return REASONS.get(code, code.replace("_", " "))
 
 
+def method(name: str) -> str:
+    """A calibration method.
+
+    >>> method("online_platt"), method("some_new_one")
+    ('online Platt scaling', 'some new one')
+    """
+    return METHODS.get(name, reason(name))
+
+
+def diagnosis(state: str) -> str:
+    """What a diagnosis found, with what that means.
+
+    >>> diagnosis("concept_drift")
+    'concept drift: the model ranks less well'
+    """
+    return DIAGNOSES.get(state, reason(state))
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """A number to `digits` significant digits, thousands apart.
 
-    >>> number(0.123456), number(1234567), number(1e-7), number(12345.6), number(None)
-    ('0.123', '1,234,567', '1e-07', '12,346', '–')
+    >>> number(0.123456), number(1234567), number(1e-7), number(12345.6), number(1.4952e34), number(None)
+    ('0.123', '1,234,567', '1e-07', '12,346', '1.5e+34', '–')
     """
     if value is None:
         return "–"
-    if value == int(value) and abs(value) < 1e15:
+    if abs(value) >= 1e15:
+        return f"{value:.{digits}g}"
+    if value == int(value):
         return f"{int(value):,}"
     if abs(value) >= 10**digits:
         return f"{value:,.0f}"
@@ -132,6 +179,16 @@ def day(ms: int | None) -> str:
         return "–"
     at = _utc(ms)
     return f"{at.day} {_MONTHS[at.month - 1]} {at.year}"
+
+
+def days(start: int | None, end: int | None) -> str:
+    """A span of time to the day.
+
+    >>> days(831391200500, 831391200500), days(831391200500, 831477600500)
+    ('6 May 1996', '6 May 1996 to 7 May 1996')
+    """
+    first, last = day(start), day(end)
+    return first if first == last else f"{first} to {last}"
 
 
 def moment(ms: int | None) -> str:

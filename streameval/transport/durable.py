@@ -39,8 +39,8 @@ _CURES = {
     errno.ENOSPC: "free some space and start again: nothing is lost",
     errno.EDQUOT: "raise the quota and start again: nothing is lost",
     errno.EFBIG: "raise the limit on file size (ulimit -f) and start again: nothing is lost",
-    errno.EACCES: "give this user the right to write there and start again: nothing is lost",
-    errno.EPERM: "give this user the right to write there and start again: nothing is lost",
+    errno.EACCES: "give this user the right to read and write there and start again: nothing is lost",
+    errno.EPERM: "give this user the right to read and write there and start again: nothing is lost",
     errno.EROFS: "mount the file system writable and start again: nothing is lost",
     errno.EIO: "check the disk, then start again: nothing that was committed is lost",
 }
@@ -53,7 +53,7 @@ def storage(path: Path) -> Iterator[None]:
     >>> with storage(Path("/tmp")):
     ...     raise OSError(errno.ENOSPC, "No space left on device", "/tmp/x")
     Traceback (most recent call last):
-    streameval.errors.StorageError: /tmp/x: cannot write: No space left on device (free some space and start again: \
+    streameval.errors.StorageError: /tmp/x: cannot write it: No space left on device (free some space and start again: \
 nothing is lost)
     """
     try:
@@ -61,7 +61,8 @@ nothing is lost)
     except OSError as error:
         if error.errno not in _CURES:
             raise
-        what = f"cannot write: {error.strerror or os.strerror(error.errno)}"
+        done = "use" if error.errno in (errno.EACCES, errno.EPERM) else "write"
+        what = f"cannot {done} it: {error.strerror or os.strerror(error.errno)}"
         raise StorageError(what, where=str(error.filename or path), cure=_CURES[error.errno]) from error
 
 

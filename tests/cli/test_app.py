@@ -91,6 +91,8 @@ def test_what_a_message_quotes_is_never_read_as_markup(call):
         (KeyboardInterrupt(), 130, False),
         (PermissionError(13, "Permission denied", "/x"), 1, False),
         (KeyError("ours"), 70, True),
+        (NameError("ours"), 70, True),
+        (RuntimeError("ours"), 70, True),
     ],
 )
 def test_only_a_defect_shows_a_traceback(call, monkeypatch, raised, code, traceback):
@@ -125,6 +127,14 @@ def test_it_is_a_process_with_its_exit_codes(start):
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (3, "")
     assert err.splitlines()[0] == "Error: no such file"
+
+
+@pytest.mark.parametrize("command", [["check"], ["tail", "--no-follow"]])
+def test_a_reader_who_leaves_early_is_no_failure_and_ends_it_quietly(start, worker, command):
+    process = start(*command, "--config", worker)
+    process.stdout.close()  # before anything is written, as when head has seen enough
+    assert process.wait(timeout=60) == program.UNREAD
+    assert process.stderr.read() == ""
 
 
 def test_help_and_schemas_do_not_wait_for_river(start):

@@ -249,6 +249,20 @@ def test_every_test_of_a_diagnosis_is_shown_with_its_effect(call):
     assert "3 events, 1 positive" in text
 
 
+@pytest.mark.parametrize("kind", ["thresholds", "threshold", "metrics", "calibration"])
+def test_the_newest_of_a_kind_is_found_by_its_own_name_and_by_its_topics(call, worker, kind):
+    shown = json.loads(call("inspect", kind, "-c", worker, "--json").stdout)["record"]
+    topic = "thresholds" if kind == "threshold" else kind
+    assert shown["type"] == f"streameval.{'threshold' if topic == 'thresholds' else topic}"
+    assert shown["time"] == max(json.loads(line)["time"] for line in records(worker, topic))
+
+
+def test_a_page_is_not_written_over_a_folder(call, worker, tmp_path):
+    result = call("report", "-c", worker, "--out", tmp_path)
+    assert result.exit_code == 2
+    assert "a directory, not a file" in result.stderr
+
+
 def test_an_id_must_be_known_and_unambiguous(call, worker):
     result = call("inspect", "0" * 32, "-c", worker)
     assert (result.exit_code, "no record whose id begins with" in result.stderr) == (2, True)

@@ -8,6 +8,7 @@ gives, which knows no container, crash or volume. `by_hand.sh` builds the image 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -19,10 +20,13 @@ import urllib.request
 from pathlib import Path
 
 import yaml
-from broker import Broker, free_port
+from broker import Broker
 from events_stream import Stream
 from scene import Scene, counted
 
+from tests.ports import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
 STATE = "/var/lib/streameval"
 VOLUME = "streameval-by-hand"
 NAME = "streameval-by-hand"
@@ -105,6 +109,7 @@ def main(image: str) -> None:
         look = ["run", "--rm", *HARDENED, "--entrypoint", "sh", image, "-c", f"command -v {tool}"]
         podman(*look, fails=True)
     say("no gcc, cc, ld or make in it")
+    say(f"its streameval is this checkout's: {same_package(image)} files, byte for byte")
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -182,6 +187,27 @@ def play(image: str, folder: Path, broker: Broker) -> None:
         f"what was published is, byte for byte, one clean pass: {sum(counted(seen).values())} records;",
         published(scene),
     )
+
+
+def same_package(image: str) -> int:
+    """How many files of this checkout's package the image holds, none differing, missing or added."""
+    look = (
+        "import hashlib, pathlib, streameval; root = pathlib.Path(streameval.__file__).parent; "
+        "[print(hashlib.sha256(path.read_bytes()).hexdigest(), path.relative_to(root))"
+        " for path in root.rglob('*') if path.is_file() and '__pycache__' not in path.parts]"
+    )
+    told = podman("run", "--rm", *HARDENED, "--entrypoint", "python", image, "-I", "-c", look)
+    inside = {name: digest for digest, name in (line.split(" ", 1) for line in told.splitlines())}
+    root = ROOT / "streameval"
+    ours = {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in root.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    other = sorted(name for name in inside.keys() | ours.keys() if inside.get(name) != ours.get(name))
+    if other:
+        raise SystemExit(f"the image was not built from this checkout: {', '.join(other)}")
+    return len(ours)
 
 
 def facts_of_health(image: str) -> list[str]:

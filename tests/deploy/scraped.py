@@ -6,7 +6,6 @@ Invariant: neither process outlives the context that started it.
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -20,16 +19,10 @@ from typing import Any
 
 import yaml
 
+from tests.ports import free_port
+
 SCRAPE = 1
 """Seconds between two scrapes."""
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def get(url: str) -> bytes:

@@ -16,7 +16,8 @@ import yaml
 
 from streameval.demo import elec2
 from tests.deploy.built import CHART, ROOT
-from tests.deploy.scraped import Scraper, daemon, free_port, get, prometheus, until
+from tests.deploy.scraped import Scraper, daemon, get, prometheus, until
+from tests.ports import free_port
 
 BOARD: dict[str, Any] = json.loads((CHART / "dashboards" / "streameval.json").read_text())
 RULES = CHART / "rules" / "streameval.yaml"

@@ -12,6 +12,7 @@ import pytest
 import records
 
 from streameval.serve import assets, figures, report
+from streameval.serve.series import Estimate, Key, Measured, Series, Window
 from streameval.serve.snapshot import Snapshot
 
 EVIL = "<script>alert(1)</script>\"'&</style>"
@@ -139,7 +140,7 @@ def test_figures_are_valid_for_plotly_once_filled():
 
 def filled(value, times):
     if isinstance(value, str):
-        return "#123456" if value[:1] == "$" else times[value[1:]] if value[:1] == "@" else value
+        return "#123456" if value[:1] == "$" else column(value[1:], times) if value[:1] == "@" else value
     if isinstance(value, list):
         return [filled(item, times) for item in value]
     if isinstance(value, dict):
@@ -148,6 +149,59 @@ def filled(value, times):
             for name, item in value.items()
         }
     return value
+
+
+def column(name, times):
+    """As page.js does it."""
+    whole, _, runs = name.partition(":")
+    ends = [tuple(map(int, run.split("-"))) for run in runs.split(",")] if runs else []
+    if not runs:
+        return times[whole]
+    return [at for a, b in ends for at in (*times[whole][a : b + 1], *reversed(times[whole][a : b + 1]), None)]
+
+
+def expecting(values, metric="cost"):
+    """A series whose ``metric`` is .2 throughout, expected to be each of ``values`` (None: silent, with no band)."""
+    series = Series(key=Key("m", "1"))
+    for week, value in enumerate(values):
+        window = Window(week, week + 1, 500)
+        ahead = {} if value is None else {metric: Estimate(value, value - 0.05, value + 0.05)}
+        known = {metric: Estimate(0.2 + 0.01 * (week % 2), 0.15, 0.25)}
+        series.measured(Measured(at=week, window=window, metrics=known, estimated=ahead))
+    return figures.drawing(series)
+
+
+def panel(drawn, metric="cost"):
+    return next(f for f in drawn.figures if f.name == f"metric {metric}")
+
+
+def test_a_band_does_not_bridge_a_time_of_which_nothing_is_said():
+    drawn = expecting([0.2, 0.2, 0.2, None, None, 0.3, 0.3, None, 0.4, None])
+    band = next(t for t in panel(drawn).data if t.get("fill") and t["x"].startswith("@said"))
+    assert band["x"] == "@said:0-2,5-6"  # a single point has no band
+    assert len(column(band["x"][1:], drawn.times)) == len(band["y"])
+    assert column(band["x"][1:], drawn.times)[:7] == [0, 1, 2, 2, 1, 0, None]
+    assert band["y"][:7] == [0.15, 0.15, 0.15, 0.25, 0.25, 0.25, None]
+
+
+def test_a_wild_expectation_does_not_flatten_what_was_measured():
+    low, high = panel(expecting([0.2] * 50 + [9.0] + [0.2] * 50)).layout["yaxis"]["range"]
+    assert low < 0.15
+    assert 0.25 < high < 0.5
+    # But the last word is always in view: it may be the first to know.
+    assert panel(expecting([0.2] * 50 + [9.0])).layout["yaxis"]["range"][1] > 9.0
+
+
+def test_an_expectation_that_could_be_anything_is_told_and_not_drawn():
+    series = Series(key=Key("m", "1"))
+    for week in range(3):
+        ahead = {"recall": Estimate(0.4, 0.0, 1.0)}
+        series.measured(
+            Measured(at=week, window=Window(week, week + 1, 9), metrics={"recall": Estimate(0.7)}, estimated=ahead)
+        )
+    shown = panel(figures.drawing(series), "recall")
+    assert not any(trace.get("name") == "expected before labels" for trace in shown.data)
+    assert "too uncertain now to be of use, 0.4 (0 to 1)" in shown.summary
 
 
 def test_a_long_run_is_drawn_with_no_more_points_than_can_be_seen():
