@@ -30,17 +30,17 @@ _CEILING: Final = 1.0 - 1e-9
 
 
 def bets(up: Floats, down: Floats) -> Floats:
-    """The bets of each monitor: float64[monitors, 2, 7], upward first, from the bounds float64[monitors] of its mean.
+    """The bets of each mean: float64[..., 2, 7], upward first, from its bounds float64[...].
 
     The factor .95 keeps each 1 + bet (x - m) positive.
 
     >>> bets(np.array([0.05]), np.array([0.05])).shape
     (1, 2, 7)
     """
-    up, down = np.minimum(up, _CEILING)[:, None], np.minimum(down, _CEILING)[:, None]
+    up, down = np.minimum(up, _CEILING)[..., None], np.minimum(down, _CEILING)[..., None]
     upward = np.minimum((RATIOS - 1.0) / (1.0 - up), 0.95 / np.maximum(up, 1e-300))
     downward = np.maximum((1.0 / RATIOS - 1.0) / (1.0 - down), -0.95 / (1.0 - down))
-    return np.stack([upward, downward], axis=1)
+    return np.stack([upward, downward], axis=-2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,19 @@ class Esr:
         # Not BLAS: its order of addition may depend on threads, and outputs have to be the same byte for byte.
         product: Floats = np.einsum("rc,c->r", self._table, counts)
         return product.reshape(self.log_m.shape)
+
+    def log_ratio_under(self, up: Floats, down: Floats, counts: npt.NDArray[np.int64]) -> Floats:
+        """float64[monitors, 2, 7]: log L of events under bounds that differ: int64[parts, cells] of them by part.
+
+        `up` and `down` are float64[parts, monitors]. Few cells of an hour are filled: only those are looked at.
+        """
+        part, cell = np.nonzero(counts)
+        bet = bets(up, down)[part]
+        mean = np.stack([up, down], axis=-1)[part]
+        off = self.values[:, cell].T[:, :, None] - mean
+        log_l = np.log1p(bet * off[..., None])
+        summed: Floats = np.einsum("p,pmdk->mdk", counts[part, cell].astype(np.float64), log_l)
+        return summed * self.tempering[:, None, None]
 
     def step(self, counts: Floats, end: int) -> list[Crossing]:
         """Take in one step.

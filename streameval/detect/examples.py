@@ -9,15 +9,11 @@ Source: METHODS, section 1, "Short reference"; Steele, Lea & Flood 2014 (the mix
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-
-from streameval.detect.label_counts import LabelCounts
-from streameval.order import distinct
 
 HOUR: Final = 3_600_000
 """ms."""
@@ -59,11 +55,7 @@ class Examples:
         """float64[n] in (0, 1): a number of each id."""
         return ((mixed(self.id_hash, _UNIFORM) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
-    def by_hour(self) -> Iterator[tuple[int, LabelCounts]]:
-        """The examples of each hour since the epoch, as counts by score bin and label, hours ascending."""
-        hour = self.cohort // HOUR
-        for now in distinct(hour).tolist():
-            mine = hour == now
-            bins, which = np.unique(self.bins[mine], return_inverse=True)
-            counts = np.stack([np.bincount(which[self.label[mine] == y], minlength=bins.size) for y in (0, 1)])
-            yield now, LabelCounts(bins, counts.astype(np.int64))
+    @property
+    def hour(self) -> npt.NDArray[np.int64]:
+        """int64[n]: hours since the epoch."""
+        return self.cohort // HOUR

@@ -88,6 +88,14 @@ class Family:
         self._lay()
         return True
 
+    def cells_of(
+        self, bins: npt.NDArray[np.int16], label: npt.NDArray[np.int8], part: npt.NDArray[np.intp], parts: int
+    ) -> npt.NDArray[np.int64]:
+        """int64[parts, 2 * merged bins]: examples by part and cell, label 0 first; all are [n]."""
+        size = self.edges.size - 1
+        cell = self._cell[bins] + size * label.astype(np.intp)
+        return np.bincount(part * (2 * size) + cell, minlength=parts * 2 * size).reshape(parts, 2 * size)
+
     def cells(self, evidence: Histogram) -> Floats:
         """float64[2 * merged bins]: the evidence's events by cell, label 0 first."""
         cell = self._cell[evidence.bins]

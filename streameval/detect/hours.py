@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streameval.detect.bands import BAND_OF, BANDS, band_counts
-from streameval.detect.examples import HOUR, Examples
+from streameval.detect.examples import Examples
 from streameval.detect.label_counts import Histogram
 from streameval.evidence.exact import narrow
 
@@ -42,23 +42,23 @@ class Hours:
 
     def add(self, hour: int, histogram: Histogram) -> None:
         """Count a histogram whose events are all of one hour, the latest so far or a later one."""
-        self._row(hour)[:] += band_counts(histogram)
+        self._count(np.array([hour]), band_counts(histogram)[np.newaxis])
 
     def add_examples(self, examples: Examples) -> None:
         """Count examples of several hours, none before the latest so far."""
-        hours, which = np.unique(examples.cohort // HOUR, return_inverse=True)
+        hours, which = np.unique(examples.hour, return_inverse=True)
         cell = BAND_OF[examples.bins] + BANDS * examples.label.astype(np.int64)
         found = np.bincount(which * _CELLS + cell, minlength=hours.size * _CELLS).reshape(-1, _CELLS)
-        for hour, counts in zip(hours.tolist(), found, strict=True):
-            self._row(hour)[:] += counts
+        self._count(hours, found)
 
-    def _row(self, hour: int) -> npt.NDArray[np.int64]:
-        if not self.hour.size or self.hour[-1] != hour:
-            keep = int(np.searchsorted(self.hour, hour - KEPT, side="right"))
-            self.hour = np.append(self.hour[keep:], hour)
-            self.counts = np.concatenate([self.counts[keep:], np.zeros((1, _CELLS), dtype=np.int64)])
-        row: npt.NDArray[np.int64] = self.counts[-1]
-        return row
+    def _count(self, hours: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> None:
+        if self.hour.size and hours.size and self.hour[-1] == hours[0]:
+            self.counts[-1] += counts[0]
+            hours, counts = hours[1:], counts[1:]
+        if hours.size:
+            hour, every = np.concatenate([self.hour, hours]), np.concatenate([self.counts, counts])
+            keep = int(np.searchsorted(hour, hours[-1] - KEPT, side="right"))
+            self.hour, self.counts = hour[keep:], every[keep:]
 
     def copy(self) -> Hours:
         """These hours as they are now."""

@@ -239,16 +239,15 @@ class Watch:
         last: int,
         end: int,
     ) -> list[Crossing]:
-        cells = reference.family.cells
+        family = reference.family
         if not reference.seasonal:
-            return esr.step(cells(evidence), end)
+            return esr.step(family.cells(evidence), end)
         if first == last or examples is None:
             esr.bound(*reference.bounds_over(first, last))
-            return esr.step(cells(evidence), end)
-        log_l = np.zeros(esr.log_m.shape)
-        for hour, part in examples.by_hour():
-            esr.bound(*reference.bounds_at(hour))
-            log_l += esr.log_ratio(cells(part))
+            return esr.step(family.cells(evidence), end)
+        hours, part = np.unique(examples.hour, return_inverse=True)
+        up, down = np.swapaxes([reference.bounds_at(hour) for hour in hours.tolist()], 0, 1)
+        log_l = esr.log_ratio_under(up, down, family.cells_of(examples.bins, examples.label, part, len(hours)))
         return esr.take(log_l, float(len(examples)), end)
 
     def _guarded(self, examples: Examples, start: int, end: int, threshold: float) -> list[Alarm]:

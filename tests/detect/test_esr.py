@@ -142,3 +142,18 @@ def test_a_monitor_that_restarts_leaves_the_others_alone() -> None:
     assert np.array_equal(esr.log_m[0], first)
     assert (esr.log_m[1] == -np.inf).all()
     assert (esr.recursion.minimum_at[1] == 5).all()
+
+
+@given(st.integers(0, 2**32))
+def test_parts_under_bounds_of_their_own_add_up(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    monitors, cells, parts = 3, 8, 5
+    up, down = np.sort(rng.uniform(0.01, 0.99, (2, parts, monitors)), axis=0)[::-1]
+    counts = rng.poisson(0.5, (parts, cells))
+    esr = Esr(rng.random((monitors, cells)), up[0], down[0], 10.0, 0, rng.uniform(0.1, 1.0, monitors))
+    found = esr.log_ratio_under(up, down, counts)
+    expected = np.zeros_like(found)
+    for part in range(parts):
+        esr.bound(up[part], down[part])
+        expected += esr.log_ratio(counts[part].astype(np.float64))
+    assert np.allclose(found, expected, rtol=1e-12, atol=1e-12)

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 
 from streameval.detect.examples import HOUR, Examples
-from streameval.detect.label_counts import total
 
 
 def made(rng: np.random.Generator, n: int) -> Examples:
@@ -38,16 +37,6 @@ def test_order_and_numbers_of_consecutive_ids_look_random() -> None:
     assert kstest(uniform, "uniform").pvalue > 0.001
     for a, b in ((uniform, ids.astype(float)), (order, ids.astype(float)), (order, uniform)):
         assert abs(np.corrcoef(a, b)[0, 1]) < 4.0 / np.sqrt(n)
-
-
-@settings(max_examples=25)
-@given(st.integers(0, 2**32), st.integers(1, 200))
-def test_hours_add_up_to_all(seed: int, n: int) -> None:
-    examples = made(np.random.default_rng(seed), n)
-    parts = dict(examples.by_hour())
-    assert list(parts) == sorted(set((examples.cohort // HOUR).tolist()))
-    whole = total(parts.values())
-    assert (whole.events, whole.positives) == (n, int(examples.label.sum()))
 
 
 def _columns(examples: Examples) -> tuple[np.ndarray, ...]:
