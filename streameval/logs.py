@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Callable, MutableMapping
 from typing import Any, Final, TextIO
 
@@ -34,6 +35,36 @@ _LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _CONSOLE: Final = structlog.dev.ConsoleRenderer(colors=True, exception_formatter=structlog.dev.plain_traceback)
 
 
+_REPEATS_EVERY: Final = 60.0
+"""Seconds between two lines of one sentence of another library's."""
+_SENTENCES: Final = 1_000
+"""How many are remembered: a library may put facts into its sentences, and then no two are the same."""
+
+
+class _Sparing(logging.Filter):
+    """Lets a sentence of another library through once a minute, with how often it was said meanwhile.
+
+    kafka-python says twenty times a second that a broker is away, which buries what people look for in a log.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        # The sentence without its facts: in those, each attempt has another port.
+        sentence = record.name, str(record.msg)
+        now = time.monotonic()
+        since, left_out = self._said.get(sentence, (now - _REPEATS_EVERY, 0))
+        spoken = now - since >= _REPEATS_EVERY
+        if len(self._said) > _SENTENCES:
+            self._said.clear()
+        self._said[sentence] = (now, 0) if spoken else (since, left_out + 1)
+        if spoken and left_out:
+            record.left_out = left_out
+        return spoken
+
+
 class _Head(msgspec.Struct):
     type: str
     data: msgspec.Raw = msgspec.Raw(b"null")
@@ -50,6 +81,8 @@ def configure(
     clock: Callable[[], str] | None = None,
 ) -> None:
     """Set the process's log up; the standard library's loggers (kafka-python's) go the same way, from warnings on.
+
+    Of those, a sentence that is repeated stands there once a minute, with the number that was left out.
 
     Args:
         level: debug, info, warning, error or critical.
@@ -88,6 +121,7 @@ def configure(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ending],
         )
     )
+    handler.addFilter(_Sparing())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(logging.WARNING, getattr(logging, level.upper())))
@@ -129,6 +163,8 @@ def _foreign(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping
     # Another library's sentence is a fact of ours: the event's name stays constant.
     event["message"] = event.get("event")
     event["event"] = "library"
+    if (left_out := getattr(event.get("_record"), "left_out", None)) is not None:
+        event["left_out"] = left_out
     return event
 
 

@@ -150,6 +150,7 @@ class _Run:
         self.stalled: set[str] = set()
         self.positions: dict[Key, int] = {}
         self.behind: dict[Key, int] = {}
+        self.ends: dict[Key, int] = {}
         self.commits = Commits()
 
     # -- start ---------------------------------------------------------------------------------------------------------
@@ -200,12 +201,14 @@ class _Run:
                 return self.committer.start(topics, fresh=self.fresh)
             except LoginRefusedError:
                 raise
-            except ConnectionFailedError as error:
+            except (ConnectionFailedError, CommitError) as error:
                 left = gives_up - time.monotonic()
                 if left <= 0:
                     raise
-                self.health.doing = "waiting for the cluster"
-                log.warning("cluster_away", error=str(error), gives_up_in_seconds=round(left))
+                away = isinstance(error, ConnectionFailedError)
+                self.health.doing = "waiting for the cluster" if away else "trying to start again"
+                say = "cluster_away" if away else "start_failed"
+                log.warning(say, error=str(error), gives_up_in_seconds=round(left))
             for _ in range(round(RETRY / WAIT)):
                 time.sleep(WAIT)
                 if not self._goes_on():
@@ -285,6 +288,7 @@ class _Run:
             self._advance()
         self.read_to = dict(positions)
         self.behind = ends
+        self.ends = dict(ends)
         self.health.lag = {f"{topic}/{p}": end - positions[topic, p] for (topic, p), end in ends.items()}
         if self.until_end:
             self.reading.ends = ends
@@ -413,6 +417,7 @@ class _Run:
         clocks = self.engine.clocks.partitions
         for topic, partition in clocks:
             end = self.transport.bounds(topic, partition).end
+            self.ends[topic, partition] = end
             self.health.lag[f"{topic}/{partition}"] = end - self.transport.position((topic, partition))
         newest = max((clock.max_ts for clock in clocks.values()), default=BEGINNING)
         self.health.newest = newest if newest > BEGINNING else None
@@ -421,9 +426,10 @@ class _Run:
         """Say how the run stands, to whoever serves that."""
         if self.daemon.on_vitals is None:
             return
-        for (topic, partition), end in (self.reading.ends or {}).items():
-            # A run that stops at the logs' present ends asks for no others.
-            self.health.lag[f"{topic}/{partition}"] = end - self.transport.position((topic, partition))
+        # Much is read between two questions for the logs' ends; a run that stops at their present ends asks for none.
+        for (topic, partition), end in (self.reading.ends or self.ends).items():
+            left = end - self.transport.position((topic, partition))
+            self.health.lag[f"{topic}/{partition}"] = max(left, 0)
         self.daemon.on_vitals(self.observer.look(now))
 
     def _look(self) -> None:

@@ -33,8 +33,8 @@ step  what is done                                   if it fails
 3     newest whole checkpoint loaded                 `StateError` with the cure; a damaged newest one is passed over
 4     topics compared with the recorded identities   `TopicError`: a topic was deleted and made again
 5     local against committed, see below             `StateMismatchError`, nothing was changed
-6     what is published beyond the state is read,    `TransportError`; the next start does the same again
-      this process announced in the commit record
+6     this process announced in the commit record,   `CommitError`, tried again by itself; `TransportError`: the
+      what is published beyond the state is read     next start does the same again
 ====  =============================================  ==================================================================
 
 ===================================================  ==================================================================
@@ -43,7 +43,8 @@ local and committed                                  mode
 neither                                              ``new``
 local = committed, same digest                       ``continue``
 local = committed + 1 and follows it                 ``deliver``: steps 5 to 8 of the commit, then on
-local < committed, same lineage                      ``roll_forward``: what comes out again is compared and dropped
+local < committed, same lineage, and all that local  ``roll_forward``: what comes out again is compared and dropped
+decided is published
 no local, a core of the committed lineage            ``rebuild``: rows are read anew as far as the core needs them,
                                                      then as ``roll_forward`` from the core's commit on
 no local, no core, lineage "1"                       ``rebuild``: roll forward from the beginning of the logs
@@ -205,8 +206,9 @@ class Committer:
                 self.lineage = local.manifest.lineage
                 self._deliver(local)
             self._step("start.6")
-            self._suppression, self._since = self._published_beyond(local, core)
+            # First, for until then a process that was fenced cannot know by whom (see `streameval.transport.kafka`).
             self._announce()
+            self._suppression, self._since = self._published_beyond(local, core)
             self._ready = True
             return Start(mode, local, record, self.n, self.lineage, self._suppression.last, {}, messages, core)
 
@@ -242,10 +244,10 @@ class Committer:
         self._step("start.3")
         self.checkpoints.clear()
         self._step("start.6")
+        self._announce()
         published = Suppression(self.transport.published(self.outputs), source=self._source)
         self.n = record.n if record else 0
         self.lineage = str(int(record.lineage) + 1) if record else _FIRST_LINEAGE
-        self._announce()
         self._ready = True
         return Start("fresh", None, record, self.n, self.lineage, {}, published.last)
 
@@ -276,10 +278,30 @@ class Committer:
         if manifest.lineage != record.lineage:
             what = f"the state is of lineage {manifest.lineage}, but {record.lineage} is committed"
             raise StateMismatchError(what, where=where, cure="use the state of that lineage, or start with --fresh")
-        if local.n == committed:
+        if local.n == committed or not self._is_published(local):
             what = f"checkpoint {local.n} here is not the one that was committed: another copy of this state went on"
             raise StateMismatchError(what, where=where, cure=f"use that copy; else {again}")
         return "roll_forward"
+
+    def _is_published(self, local: Checkpoint) -> bool:
+        """Whether all that a checkpoint decided can be read.
+
+        If not, it was sealed and never committed: another copy went on, and may have come less far. What this state
+        holds for published would be missing for good, and its marks of the clock are nobody else's.
+        """
+        outbox = local.outbox
+        if not outbox:
+            return True
+        last: dict[Key, int] = {}
+        values: set[tuple[str, str, bytes | None]] = set()
+        for found in self.transport.published(sorted({*self.outputs, *outbox.topics()}), local.manifest.before):
+            values.add((found.topic, found.key, found.value))
+            if found.sequence is not None:
+                last[found.topic, found.key] = max(found.sequence, last.get((found.topic, found.key), found.sequence))
+        return all(
+            (topic, key, value) in values if sequence is None else last.get((topic, key), -1) >= sequence
+            for topic, key, value, sequence in outbox.records
+        )
 
     def _published_beyond(self, local: Checkpoint | None, core: Core | None) -> tuple[Suppression, Marks | None]:
         """What is published and not contained in the state, and from where on it was read."""

@@ -19,6 +19,13 @@ worker took over, ``FencedError``, and this object never opens a producer again.
 each ``init_transactions``, and every start puts its name into it (`Kafka.announce`), so that a worker that slept
 through its successor's start does not fence it in turn.
 
+A broker says the same to a worker whose place was taken and to one whose own transaction it has timed out, and between
+a successor's ``init_transactions`` and its name in the commit record nothing tells them apart. Whoever is fenced
+therefore looks on for a while (`Transactions.delivery_ms`, half of a transaction's time) before it fences in turn, a
+start like any other; `CommitError` until then. A successor that is alive has put its name there long before; one that
+died or was refused on the way has not, and the first goes on. Of two workers at most one holds the newest epoch, so one
+of them publishes while the other looks, and the other, finding that, stays out: one survives, whichever it is.
+
 Needs brokers from 2.8 on (topic ids); tried on 4.3.0. Source: DESIGN, "State, recovery, exactly once"; KIP-98, KIP-516.
 """
 
@@ -36,6 +43,7 @@ import structlog
 from streameval.errors import (
     CommitError,
     ConnectionFailedError,
+    FencedError,
     InvariantError,
     StateMismatchError,
     TopicError,
@@ -46,7 +54,7 @@ from streameval.transport.kafka_admin import COMPACTED, KEPT, Cluster, Topic, co
 from streameval.transport.kafka_commits import COMMITS_PARTITION, Commits, Follower
 from streameval.transport.kafka_connection import Connection
 from streameval.transport.kafka_core import PART, key, parts
-from streameval.transport.kafka_faults import explained
+from streameval.transport.kafka_faults import explained, is_fenced
 from streameval.transport.kafka_producing import (
     BATCH_BYTES,
     CAUTIOUS_BATCH_BYTES,
@@ -144,12 +152,14 @@ class Kafka:
         self.create = create
         self.transaction_ms = transaction_ms
         self.cluster = Cluster(connection)
-        self._reader = Reader(connection)
+        self._reader = Reader(connection, self.cluster.bounds)
         self._commits = Commits(connection, self.cluster, commits, 2 * transaction_ms)
         self._transactions: Transactions | None = None
         self._worker = ""
         self._fenced = False
         self._last: CommitRecord | None = None
+        self._tried: CommitRecord | None = None
+        self._looks_until: float | None = None
         self._ids: dict[str, str] = {}
         self._quick = Cluster(dataclasses.replace(connection, patience_ms=min(connection.patience_ms, _QUICK_MS)))
         self._asked = 0.0
@@ -267,16 +277,29 @@ class Kafka:
         }
 
     def fence(self, worker: str) -> None:
-        """See `Transport.fence`."""
+        """See `Transport.fence`. Called again after a failure it first looks whether another took over meanwhile."""
         if self._fenced:
             raise fenced(worker)
+        before, self._worker = self._worker, worker
         if self._transactions is not None:
-            self._transactions.close()
+            self._transactions.abandon()
+            if before == worker:
+                seen = self._commits.last(worker)
+                if seen not in (self._last, self._tried):
+                    raise self._ousted()
+                self._regain(self._transactions)
+                self._last = self._commits.last(worker)
+                return
+        self._transactions = self._tried = self._looks_until = None
         self.prepare()
-        self._worker = worker
-        self._transactions = Transactions(self.connection, f"streameval-{worker}", self.transaction_ms)
-        self._start_producer(self._transactions)
-        self._last = self._commits.last(worker)
+        transactions = Transactions(self.connection, f"streameval-{worker}", self.transaction_ms)
+        try:
+            self._start_producer(transactions)
+            self._last = self._commits.last(worker)
+        except BaseException:
+            transactions.abandon()
+            raise
+        self._transactions = transactions
 
     def _start_producer(self, transactions: Transactions) -> None:
         """Fences, with batches that every output topic takes as its limits are now."""
@@ -285,6 +308,40 @@ class Kafka:
         known = len(self._limits) == len(self.outputs)
         transactions.batch_bytes = min([BATCH_BYTES, *self._limits.values()]) if known else CAUTIOUS_BATCH_BYTES
         transactions.start()
+
+    def _regain(self, transactions: Transactions) -> None:
+        """A new producer after a failure; one that was fenced looks on for a while first, see the module.
+
+        Raises:
+            CommitError: that while has not passed.
+        """
+        if self._looks_until is not None and time.monotonic() < self._looks_until:
+            raise CommitError(
+                "the broker has fenced this process: its transaction outlasted its time, or another process of this "
+                "name starts",
+                where=f"worker {self._worker}",
+                cure=f"none needed: without a successor it goes on by itself within {transactions.delivery_ms} ms",
+            )
+        try:
+            self._start_producer(transactions)
+        except TransportError as error:
+            if not is_fenced(error):
+                raise
+            self._look_on(transactions)
+            raise CommitError(
+                f"fenced while fencing: {error.what}", where=error.where, cure="it is tried again"
+            ) from error
+        self._looks_until = None
+
+    def _look_on(self, transactions: Transactions) -> None:
+        self._looks_until = time.monotonic() + transactions.delivery_ms / 1000
+
+    def _ousted(self) -> FencedError:
+        """Never to publish again."""
+        self._fenced = True
+        if self._transactions is not None:
+            self._transactions.abandon()
+        return fenced(self._worker)
 
     def commit_record(self, worker: str) -> CommitRecord | None:
         """See `Transport.commit_record`."""
@@ -329,10 +386,14 @@ class Kafka:
             messages += self._core_messages(record, core)
         messages.append(Message(self.commits, record.worker.encode(), record.encode(), COMMITS_PARTITION))
         on_step("commit.5")
+        self._tried = record
         failure = self._send(messages, on_step)
         if failure is None:
             self._seen(record, final=True)
-        elif not self._settle(record):
+            return
+        if is_fenced(failure):
+            self._look_on(self._transactions)
+        if not self._settle(record):
             raise CommitError(
                 f"checkpoint {record.n} was not published: {failure.what}", where=failure.where, cure=failure.cure
             ) from failure
@@ -374,6 +435,7 @@ class Kafka:
                         )
         except (kafka_errors.KafkaError, OSError, ValueError) as error:
             failure = explained(error, self.connection, doing="publishing", where=f"worker {self._worker}")
+            failure.__cause__ = error
             return failure if isinstance(failure, TransportError) else TransportError(str(failure))
         except TransportError as error:
             return error
@@ -383,13 +445,14 @@ class Kafka:
 
         Raises:
             FencedError: another incarnation published.
-            CommitError: the broker does not answer, so that it is not known yet; a later call finds it out.
+            CommitError: the broker does not answer, or has fenced us, so that it is not known yet; a later call finds
+                it out.
         """
         assert self._transactions is not None  # noqa: S101 - deliver looked
         try:
             if self._seen(record, final=False):
                 return True
-            self._start_producer(self._transactions)
+            self._regain(self._transactions)
             return self._seen(record, final=False)
         except ConnectionFailedError as error:
             self._transactions.abandon()
@@ -405,9 +468,7 @@ class Kafka:
             self._last = record
             return True
         if seen != self._last:
-            self._fenced = True
-            self._transactions.abandon()
-            raise fenced(self._worker)
+            raise self._ousted()
         if final:
             self._transactions.abandon()
             raise CommitError(

@@ -45,6 +45,19 @@ FENCED = (
 """What a broker says to a producer whose place was taken, or whose transaction it has timed out."""
 
 
+def is_fenced(failure: BaseException | None) -> bool:
+    """Whether a broker's fencing is what led to this failure.
+
+    >>> is_fenced(kafka_errors.ProducerFencedError()), is_fenced(kafka_errors.KafkaTimeoutError())
+    (True, False)
+    """
+    while failure is not None:
+        if isinstance(failure, FENCED):
+            return True
+        failure = failure.__cause__
+    return False
+
+
 def probe(connection: Connection) -> str:
     """Why no broker answers, one clause an address, found by trying each: name, port, then the TLS handshake."""
     found = []

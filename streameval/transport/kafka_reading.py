@@ -4,6 +4,8 @@ Invariants:
 
 - A partition's events come in offset order, each once, whatever the sizes of fetches, polls and buffers; how far a
   partition has been read is our checkpoint's business alone (no group, no auto-commit, no reset of a position).
+- A fetch that is refused for its offset is a gap only where the log's own first offset says so: a replica that has only
+  just become the leader, or a follower that lags, may refuse for a moment what the log still has.
 - Memory is bounded: a partition whose events wait here for their turn is not fetched further, so one topic that lies
   days behind another costs no more than `BUFFERED` events a partition.
 
@@ -15,11 +17,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 import kafka.errors as kafka_errors
 import numpy as np
+import structlog
 from kafka import KafkaConsumer, TopicPartition
 
 from streameval.errors import TopicError
@@ -28,6 +31,8 @@ from streameval.transport.kafka_connection import Connection
 from streameval.transport.kafka_faults import explained, explaining
 from streameval.transport.kafka_records import Chunk, columns, lean
 from streameval.transport.protocol import Place
+
+_log = structlog.get_logger(__name__)
 
 BUFFERED: Final = 50_000
 """Events of one partition that may wait here before its fetching pauses."""
@@ -65,10 +70,15 @@ class Reader:
 
     Args:
         connection: the cluster and how to reach it.
+        bounds: asks the leaders for the first offset and the high watermark of partitions.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(
+        self, connection: Connection, bounds: Callable[[Iterable[Place]], Mapping[Place, tuple[int, int]]]
+    ) -> None:
         self.connection = connection
+        self._bounds = bounds
+        self._doubted: dict[Place, float] = {}  # since when fetches are refused that the log's bounds allow
         self._consumer: KafkaConsumer | None = None
         self._buffers: dict[Place, deque[Chunk]] = {}
         self._waiting: dict[Place, int] = {}
@@ -188,17 +198,36 @@ class Reader:
         try:
             fetched = self._consumer.poll(timeout_ms=int(wait * 1000), max_records=_POLL)
         except kafka_errors.OffsetOutOfRangeError as error:
-            raise _out_of_range(error) from error
+            self._look_twice(error)
+            return
         except (kafka_errors.KafkaError, OSError, NotImplementedError) as error:
             raise explained(error, self.connection, doing="reading", where=self._where()) from error
         for tp, records in fetched.items():
             place = (tp.topic, tp.partition)
+            self._doubted.pop(place, None)
             for chunk in columns(records):
                 self._buffers[place].append(chunk)
                 self._waiting[place] += len(chunk.offsets)
             if self._waiting[place] >= BUFFERED:
                 self._held.add(place)
                 self._consumer.pause(tp)
+
+    def _look_twice(self, error: kafka_errors.OffsetOutOfRangeError) -> None:
+        """Compares a refused offset with the log's own bounds; returns where it may be asked for again.
+
+        Raises:
+            TopicError: it was removed, or is refused for longer than the patience.
+            ConnectionFailedError: no leader answers.
+        """
+        refused = {(tp.topic, tp.partition): int(offset) for tp, offset in error.args[0].items()}
+        now = time.monotonic()
+        for place, (begin, end) in sorted(self._bounds(refused).items()):
+            since = self._doubted.setdefault(place, now)
+            if refused[place] < begin or now - since > self.connection.patience_ms / 1000:
+                raise retention_gap(f"{place[0]}/{place[1]} at {refused[place]} (it has {begin} to {end})") from error
+            if since == now:
+                _log.warning("fetch_refused", topic=place[0], partition=place[1], offset=refused[place], end=end)
+        time.sleep(_SLICE)
 
     def _take(self, place: Place, max_events: int) -> Batch | None:
         waiting = self._buffers[place]
@@ -229,12 +258,6 @@ class Reader:
 
     def _where(self) -> str:
         return f"topics {', '.join(sorted({topic for topic, _ in self._positions}))}"
-
-
-def _out_of_range(error: kafka_errors.OffsetOutOfRangeError) -> TopicError:
-    gaps = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
-    named = ", ".join(f"{tp.topic}/{tp.partition} at {offset}" for tp, offset in sorted(gaps.items()))
-    return retention_gap(named or "a partition")
 
 
 def retention_gap(named: str) -> TopicError:

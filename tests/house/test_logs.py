@@ -91,6 +91,21 @@ def test_a_level_hides_what_is_below_it_and_other_libraries_chatter(out):
     assert out.getvalue() == ""
 
 
+def test_a_sentence_that_another_library_repeats_stands_there_once_a_minute_with_what_was_left_out(out, monkeypatch):
+    logs.configure(stream=out)
+    now = 1_000.0
+    monkeypatch.setattr(logs.time, "monotonic", lambda: now)
+    library = logging.getLogger("kafka.net")
+    for attempt in range(1_200):  # 20 a second
+        now = 1_000.0 + attempt / 20
+        library.warning("port %d: refused", attempt)
+    library.error("another")
+    now += 1.0
+    library.warning("port %d: refused", 1_200)
+    told = [(line["message"], line.get("left_out")) for line in lines(out)]
+    assert told == [("port 0: refused", None), ("another", None), ("port 1200: refused", 1_199)]
+
+
 def test_an_unknown_level_is_refused(out):
     with pytest.raises(UsageError, match="debug"):
         logs.configure("loud", stream=out)

@@ -9,24 +9,29 @@ The jars come from Maven Central by `pom.xml` beside this file (45 MB, once; kep
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import fcntl
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from certificates import Certificates
 
+from tests.ports import free_port
+
 KAFKA = "4.3.0"
 CLUSTER_ID = "c3RyZWFtZXZhbC10ZXN0cw"
 PR_SET_PDEATHSIG = 1
+TAKEN = "Address already in use"
+"""What a node says whose port another server has bound between the look and the start."""
+ATTEMPTS = 3
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 SINGLE_NODE = {
@@ -36,8 +41,8 @@ SINGLE_NODE = {
     "transaction.state.log.num.partitions": "1",
     "transaction.state.log.min.isr": "1",
     "group.initial.rebalance.delay.ms": "0",
-    # A transaction that has timed out is found after a second and not after ten.
-    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+    # A transaction that has timed out is found at once and not after ten seconds.
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "200",
     "auto.create.topics.enable": "false",
     "log.segment.delete.delay.ms": "100",
     # A killed node is let in again, and a dead leader noticed, after seconds and not after ten.
@@ -64,16 +69,19 @@ def libs() -> Path:
     return jars
 
 
-def free_port() -> int:
-    """A TCP port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _die_with_parent() -> None:
     _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+_standing: dict[str, Broker] = {}
+
+
+def standing(name: str, make: Callable[[], Broker]) -> Broker:
+    """A started broker, the same for all of a run's tests that name it, wherever they lie; dies with this process."""
+    if name not in _standing:
+        _standing[name] = make().start()
+        atexit.register(_standing[name].kill)
+    return _standing[name]
 
 
 @dataclass(slots=True)
@@ -112,15 +120,17 @@ class Broker:
     process: subprocess.Popen[bytes] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        self._choose_ports()
+
+    def _choose_ports(self) -> None:
         names = ["OPEN", "CONTROLLER"]
         if self.proxied is not None:
             names.append("PROXIED")
         if self.secured is not None:
             names += ["TLS", "MTLS", "SASL", "SASLTLS"]
         self.ports = {name: free_port() for name in names}
-        if self.voters is None:
-            self.voters = {self.node: self.ports["CONTROLLER"]}
-        self.ports["CONTROLLER"] = self.voters[self.node]
+        if self.voters is not None:
+            self.ports["CONTROLLER"] = self.voters[self.node]
 
     @property
     def bootstrap(self) -> str:
@@ -138,14 +148,14 @@ class Broker:
         return self.folder / "server.log"
 
     def _properties(self) -> str:
-        assert self.voters is not None
+        voters = self.voters or {self.node: self.ports["CONTROLLER"]}
         advertised = [n for n in self.ports if n != "CONTROLLER"]
         protocols = {"OPEN": "PLAINTEXT", "CONTROLLER": "PLAINTEXT", "PROXIED": "PLAINTEXT", "TLS": "SSL",
                      "MTLS": "SSL", "SASL": "SASL_PLAINTEXT", "SASLTLS": "SASL_SSL"}  # fmt: skip
         lines: dict[str, str] = {
             "process.roles": "broker,controller",
             "node.id": str(self.node),
-            "controller.quorum.voters": ",".join(f"{n}@127.0.0.1:{p}" for n, p in self.voters.items()),
+            "controller.quorum.voters": ",".join(f"{n}@127.0.0.1:{p}" for n, p in voters.items()),
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "OPEN",
             "listeners": ",".join(f"{n}://127.0.0.1:{p}" for n, p in self.ports.items()),
@@ -229,8 +239,26 @@ class Broker:
         raise RuntimeError(f"broker {self.node} is not ready after {timeout:.0f} s, see {self.log}")
 
     def start(self) -> Broker:
-        self.wait(self.launch())
+        """Starts it and waits; at its first start, before anybody knows them, on other ports where some are taken."""
+        for left in reversed(range(1 if self.log.exists() else ATTEMPTS)):
+            try:
+                self.wait(self.launch())
+                break
+            except RuntimeError:
+                if not left or not self.found_a_port_taken:
+                    raise
+                self.reset()
         return self
+
+    @property
+    def found_a_port_taken(self) -> bool:
+        return TAKEN in self.log.read_text(errors="replace")
+
+    def reset(self) -> None:
+        """As if it had never been started, on other ports."""
+        self.kill()
+        shutil.rmtree(self.folder)
+        self._choose_ports()
 
     def _end(self, number: signal.Signals) -> None:
         if self.process is not None:
@@ -291,6 +319,7 @@ class Cluster:
 
     def __init__(self, folder: Path, n: int = 3, settings: Mapping[str, str] | None = None) -> None:
         voters = {node: free_port() for node in range(1, n + 1)}
+        self.voters = voters
         replicas, insync = str(n), str(min(2, n))
         replicated = {
             "default.replication.factor": replicas,
@@ -309,9 +338,19 @@ class Cluster:
         return [broker.bootstrap for broker in self.brokers.values()]
 
     def start(self) -> Cluster:
-        begins = {node: broker.launch() for node, broker in self.brokers.items()}
-        for node, begin in begins.items():
-            self.brokers[node].wait(begin)
+        """Starts all and waits for them; on other ports where some are taken."""
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                begins = {node: broker.launch() for node, broker in self.brokers.items()}
+                for node, begin in begins.items():
+                    self.brokers[node].wait(begin)
+                break
+            except RuntimeError:
+                if not left or not any(broker.found_a_port_taken for broker in self.brokers.values()):
+                    raise
+                self.voters.update({node: free_port() for node in self.brokers})
+                for broker in self.brokers.values():
+                    broker.reset()
         return self
 
     def stop(self) -> None:

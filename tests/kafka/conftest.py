@@ -17,7 +17,7 @@ from kafka.admin import KafkaAdminClient
 # The folder is no package: one named `kafka` would hide kafka-python.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from broker import Broker, Cluster, Secured, free_port
+from broker import Broker, Cluster, Secured, standing
 from certificates import Certificates
 from events_stream import FILLED
 from proxy import Proxy
@@ -27,6 +27,7 @@ from worker_process import Nursery
 from streameval.transport.kafka import Kafka, output_settings
 from streameval.transport.kafka_connection import Connection, Security
 from streameval.transport.protocol import CommitRecord
+from tests.ports import free_port
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,22 +39,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    one = Broker(tmp_path_factory.mktemp("broker"), settings={"transaction.max.timeout.ms": "60000"})
-    yield one.start()
-    one.kill()
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Broker:
+    settings = {"transaction.max.timeout.ms": "60000"}
+    return standing("broker", lambda: Broker(tmp_path_factory.mktemp("broker"), settings=settings))
 
 
 @pytest.fixture(scope="session")
-def battered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+def battered(tmp_path_factory: pytest.TempPathFactory) -> Broker:
     """One broker for all tests that stop, freeze and kill theirs; a proxy may stand before it.
 
     It would make topics for whoever asks for one, which none of ours may do.
     """
     settings = {"auto.create.topics.enable": "true"}
-    one = Broker(tmp_path_factory.mktemp("battered"), settings=settings, proxied=free_port())
-    yield one.start()
-    one.kill()
+    folder = tmp_path_factory.mktemp("battered")
+    return standing("battered", lambda: Broker(folder, settings=settings, proxied=free_port()))
 
 
 @pytest.fixture
@@ -89,11 +88,11 @@ USERS = {"worker": "w0rker-secret", "stranger": "str4nger-secret"}
 
 
 @pytest.fixture(scope="session")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Broker:
     folder = tmp_path_factory.mktemp("secured")
-    one = Broker(folder / "broker", secured=Secured(Certificates(folder / "certificates"), USERS))
-    yield one.start()
-    one.kill()
+    return standing(
+        "secured", lambda: Broker(folder / "broker", secured=Secured(Certificates(folder / "certificates"), USERS))
+    )
 
 
 @dataclass

@@ -28,7 +28,8 @@ class Proxy:
         self._refusing = False
         self._sockets: set[socket.socket] = set()
         self._server = socket.create_server(("127.0.0.1", port))
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def _accept(self) -> None:
         while True:
@@ -86,5 +87,8 @@ class Proxy:
         self._refusing = False
 
     def close(self) -> None:
+        # A close alone does not wake the thread that accepts, and while that waits the port stays taken.
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._accepting.join(10)
         self._server.close()
         self._drop(*list(self._sockets))

@@ -110,6 +110,23 @@ class Scene:
         producer.flush(30)
         producer.close()
 
+    def await_marks(self, hours: float, *sources: str, seconds: float = 60.0) -> None:
+        """Until each worker has let go of the idle partitions, so that its stream time has come so far.
+
+        Only a running daemon does that, by the wall clock: one that reads to the end of the logs finds T as it is.
+        """
+        deadline = time.monotonic() + seconds
+        while not self.marked(hours, *sources):
+            assert time.monotonic() < deadline, "the idle partitions hold T back"
+            time.sleep(0.2)
+
+    def marked(self, hours: float, *sources: str) -> bool:
+        """Whether each worker has come so far, see `await_marks`."""
+        wanted = records.rfc3339(START + int(hours * 3_600_000))
+        found = [json.loads(mark) for mark in self.marks()]
+        come = {mark["source"] for mark in found if mark["data"]["floor"] > wanted}
+        return {f"/streameval/{source}" for source in sources or [self.config["worker"]]} <= come
+
     # -- the oracle ---------------------------------------------------------------------------------------------------
 
     def values(self, topics: Iterable[str]) -> dict[str, list[tuple[str, bytes | None]]]:

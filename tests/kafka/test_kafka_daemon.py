@@ -20,6 +20,13 @@ def feed_live(scene: Scene, worker: Worker, parts: list, pause: float = 0.05) ->
         time.sleep(pause)
 
 
+def until(true, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def finish(scene: Scene, nursery: Nursery, **job) -> Worker:
     """Reads what is left, without any further act of the wall clock."""
     worker = nursery.start(scene.config, until_end=True, **job)
@@ -32,15 +39,15 @@ def test_run_stop_and_go_on_publishes_what_a_replay_gives(make_scene, nursery):
     scene.make_topics()
     worker = nursery.start(scene.config)
     worker.await_log("caught_up")
-    feed_live(scene, worker, stream.parts[:10], pause=0.2)
+    feed_live(scene, worker, stream.parts[:10], pause=0.1)
     assert worker.stop() == 0
     assert worker.saw("stopped")
     for part in stream.parts[10:13]:
         scene.feed(part)
     worker = nursery.start(scene.config)
     worker.await_log("caught_up")
-    feed_live(scene, worker, stream.parts[13:], pause=0.2)
-    time.sleep(1)
+    feed_live(scene, worker, stream.parts[13:], pause=0.1)
+    scene.await_marks(8)
     assert worker.stop() == 0
     finish(scene, nursery)
     seen = scene.check()
@@ -56,19 +63,26 @@ def test_partitions_added_while_running_and_aborted_transactions_and_any_compres
     scene, stream = make_scene(), Stream(seed=4, predictions=3_000)
     scene.make_topics()
     worker = nursery.start(scene.config)
+    producers = [
+        scene.producer(transactional_id=f"{scene.prefix}{c}", compression_type=c, metadata_max_age_ms=200)
+        for c in COMPRESSIONS
+    ]
+    for producer in producers:
+        producer.init_transactions()
     for index, part in enumerate(stream.parts):
         if index == 8:
             with scene.admin() as admin:
                 admin.create_partitions(
                     {scene.named("predictions"): NewPartitions(total_count=6, new_assignments=None)}
                 )
+            for producer in producers:
+                until(lambda one=producer: len(one.partitions_for(scene.named("predictions"))) == 6)
         if index >= 10:
             # The new partition takes over from the busy one; number 5 stays empty.
             moved = {(topic, 4 if (topic, p) == ("predictions", 0) else p): v for (topic, p), v in part.items()}
         else:
             moved = part
-        producer = scene.producer(transactional_id=f"{scene.prefix}{index}", compression_type=COMPRESSIONS[index % 5])
-        producer.init_transactions()
+        producer = producers[index % len(producers)]
         for aborted in (True, False):
             producer.begin_transaction()
             for (topic, partition), values in moved.items():
@@ -76,13 +90,11 @@ def test_partitions_added_while_running_and_aborted_transactions_and_any_compres
                     producer.send(scene.named(topic), value, b"k", partition=partition)
             producer.flush()
             (producer.abort_transaction if aborted else producer.commit_transaction)()
+        time.sleep(0.1)
+    for producer in producers:
         producer.close()
-        time.sleep(0.1)
-    deadline = time.monotonic() + 20
-    while not worker.saw("partition_found"):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    time.sleep(1)
+    until(lambda: worker.saw("partition_found"))
+    scene.await_marks(8)
     assert worker.stop() == 0
     finish(scene, nursery)
     counts = counted(scene.check())

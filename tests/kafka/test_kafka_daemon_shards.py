@@ -28,8 +28,7 @@ def test_two_shards_publish_all_models_once_and_changing_their_number_is_refused
     for part in stream.parts:
         scene.feed(part)
         time.sleep(0.1)
-    for worker in workers:
-        worker.await_log("caught_up")
+    scene.await_marks(8, "w-0", "w-1")
     workers[1].kill()
     assert workers[0].stop() == 0
     # Both at once: what the killed one left open hides the other's commits until it is back.

@@ -25,7 +25,7 @@ from streameval.errors import (
 from streameval.testing.crash import striking
 from streameval.testing.memory import MemoryBroker, MemoryTransport
 from streameval.transport.checkpoint import Checkpoints
-from streameval.transport.commit import Committer
+from streameval.transport.commit import Committer, Start
 from streameval.transport.logdir import LogDir
 from streameval.transport.protocol import Outbox, Transport
 
@@ -344,6 +344,40 @@ def test_a_worker_that_was_fenced_off_publishes_nothing_more(tmp_path: Path) -> 
     with pytest.raises(FencedError):
         first.settle()
     assert broker.text("t") == b"".join(b'{"sequence":%d}\n' % n for n in range(2))
+
+
+def test_a_state_that_was_sealed_and_never_committed_goes_on_only_where_all_that_it_decided_is_published(
+    tmp_path: Path,
+) -> None:
+    broker = MemoryBroker()
+    first, checkpoints = committing(broker, tmp_path / "a")
+    first.commit(**one(0))
+    broker.faults = ["refused"]
+    ahead = one(2)
+    ahead["outbox"] = Outbox()
+    for sequence in (1, 2):
+        ahead["outbox"].extend(one(sequence)["outbox"].records)
+    with pytest.raises(CommitError):
+        first.commit(**ahead)
+    checkpoints.close()
+    # Another copy takes over, from the beginning of the logs, and has not come as far with its third commit.
+    second, _ = committing(broker, tmp_path / "b")
+    for sequence in (0, 1):
+        second.commit(**one(sequence))
+
+    def start() -> Start:
+        kept = Checkpoints(tmp_path / "a", "w")
+        try:
+            return Committer(MemoryTransport(broker), kept, "w", ["t"]).start()
+        finally:
+            kept.close()
+
+    with pytest.raises(StateMismatchError, match="another copy of this state went on"):
+        start()
+    second, _ = committing(broker, tmp_path / "c")
+    for sequence in (0, 1, 2):
+        second.commit(**one(sequence))
+    assert start().mode == "roll_forward"
 
 
 def test_random_lives_of_many_crashes_end_well(expected) -> None:
