@@ -455,7 +455,7 @@ def _telling(estimates: list[Estimate | None], *, share: bool) -> list[Estimate 
 
 
 def _tells(estimate: Estimate, *, share: bool) -> bool:
-    """Whether a share's interval leaves out half of what it can be, or another's is narrower than its value."""
+    """Whether a share's interval leaves out most of what it can be, or another's is narrower than its value."""
     return _width(estimate) <= (_VAGUE if share else abs(estimate.value))
 
 

@@ -1,5 +1,5 @@
 "use strict";
-// Fills figures with the theme's colours ("$name") and the series' columns ("@name"), and draws each when it comes into view.
+// Fills figures with the theme's colours ("$name") and the series' columns ("@name"), and draws each.
 // On a live page it asks for news and changes what has changed, so that focus, scrolling, choice and zoom stay.
 (() => {
   const { live: source, every } = document.documentElement.dataset;
@@ -111,6 +111,16 @@
       });
       choose(); // a browser may bring back an earlier choice
     });
+    // What comes into view is drawn first, the rest while nothing else is to do: a picture of the whole page is whole.
+    const idle = window.requestIdleCallback ?? ((task) => setTimeout(task, 50));
+    const rest = [...document.querySelectorAll(".series:not([hidden]) .plot")];
+    const meanwhile = () => {
+      const plot = rest.shift();
+      if (!plot) return;
+      if (!drawn.has(plot)) draw(plot);
+      idle(meanwhile);
+    };
+    idle(meanwhile);
     return;
   }
 
