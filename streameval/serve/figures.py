@@ -32,7 +32,7 @@ HEAD = ("cost", "log_loss", "auc")
 """Metrics shown first."""
 MARKS = 40
 """Vertical marks drawn in one panel, the latest."""
-_VAGUE = 0.5
+_VAGUE = 0.3
 """A share expected within a wider interval than this is not drawn: its line would jump about and say nothing."""
 
 _MARKED: dict[Kind, tuple[str, str]] = {
