@@ -23,7 +23,7 @@ from streameval.transport.protocol import Transport
 
 __all__ = ["BATCH", "Reading"]
 
-BATCH = 8192
+BATCH = 32_768
 """Events read from one partition at once."""
 
 
