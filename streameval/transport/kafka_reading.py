@@ -22,7 +22,6 @@ from typing import Any, Final
 
 import kafka.errors as kafka_errors
 import numpy as np
-import structlog
 from kafka import KafkaConsumer, TopicPartition
 
 from streameval.errors import TopicError
@@ -31,8 +30,6 @@ from streameval.transport.kafka_connection import Connection
 from streameval.transport.kafka_faults import explained, explaining
 from streameval.transport.kafka_records import Chunk, columns, lean
 from streameval.transport.protocol import Place
-
-_log = structlog.get_logger(__name__)
 
 BUFFERED: Final = 50_000
 """Events of one partition that may wait here before its fetching pauses."""
@@ -175,14 +172,15 @@ class Reader:
         return self._positions[place]
 
     def drained(self, place: Place) -> bool:
-        """Whether all that was fetched is given out and reached the high watermark of the last fetch.
+        """Whether all that was fetched is given out and reached the high watermark of the last fetch, if it said one.
 
-        Cheap, but as old as the last fetch: a broker that is away leaves it true.
+        Cheap, but as old as the last fetch: a broker that is away leaves it true. After partitions were assigned anew
+        an idle one has no high watermark: brokers leave out of a fetch session's answers what has no news.
         """
         if self._waiting[place] or self._consumer is None or place in self._held:
             return False
         end = self._consumer.highwater(TopicPartition(*place))
-        return end is not None and self.position(place) >= end
+        return end is None or self.position(place) >= end
 
     def close(self) -> None:
         """Closes the connection."""
@@ -219,6 +217,9 @@ class Reader:
             TopicError: it was removed, or is refused for longer than the patience.
             ConnectionFailedError: no leader answers.
         """
+        import structlog  # noqa: PLC0415 - subscribers load this module too, and structlog loads rich
+
+        log = structlog.get_logger(__name__)
         refused = {(tp.topic, tp.partition): int(offset) for tp, offset in error.args[0].items()}
         now = time.monotonic()
         for place, (begin, end) in sorted(self._bounds(refused).items()):
@@ -226,7 +227,7 @@ class Reader:
             if refused[place] < begin or now - since > self.connection.patience_ms / 1000:
                 raise retention_gap(f"{place[0]}/{place[1]} at {refused[place]} (it has {begin} to {end})") from error
             if since == now:
-                _log.warning("fetch_refused", topic=place[0], partition=place[1], offset=refused[place], end=end)
+                log.warning("fetch_refused", topic=place[0], partition=place[1], offset=refused[place], end=end)
         time.sleep(_SLICE)
 
     def _take(self, place: Place, max_events: int) -> Batch | None:

@@ -286,6 +286,25 @@ def test_without_partitions_a_poll_waits_and_returns_nothing(room):
     assert time.monotonic() - begin >= 0.25
 
 
+def test_idle_partitions_are_caught_up_also_after_they_were_assigned_anew(room):
+    topic = room.topic("in", partitions=2)
+    busy, idle = (topic, 0), (topic, 1)
+    room.fill(topic, [b"1", b"2"], 0)
+    room.fill(topic, [b"3", b"4", b"5"], 1)
+    transport = room.transport()
+    # As a rebuild does it: to read again what the state needs, and then from where the outputs ended.
+    transport.assign({busy: 0, idle: 0})
+    drain(transport, [busy, idle], 5)
+    transport.assign({busy: 2, idle: 3})
+    until(transport, lambda: transport.caught_up(idle) and transport.caught_up(busy))
+    for start in (0, 1, 2):
+        # The answer to a fetch from `start` comes when the place is another one, and its high watermark is lost.
+        transport.assign({busy: 2, idle: start})
+        transport.read(*idle, 1)
+        transport.assign({busy: 2, idle: 3})
+    until(transport, lambda: transport.caught_up(idle) and transport.caught_up(busy))
+
+
 def test_reading_goes_on_after_a_restart_and_a_broker_that_is_away_is_never_caught_up(own_broker, new_room):
     room = new_room(own_broker.bootstrap)
     topic = room.topic("in")
