@@ -7,6 +7,7 @@ By hand, for as long as wanted::
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from broker import Broker
-from events_stream import Stream
+from events_stream import BUSY, HOUR, START, Stream
 from proxy import END_TXN, Proxy
 from scene import Scene, counted
 from worker_process import Nursery, Worker
@@ -63,10 +64,15 @@ class Torture:
                 time.sleep(self.rng.uniform(0.0, 0.4))
         # Without further faults, but for those that a process was born with.
         deadline = time.monotonic() + 90
+        at = START + stream.hours * HOUR
         while not self.scene.marked(8):
             assert time.monotonic() < deadline, "it did not come to rest"
             self.keep_running()
-            time.sleep(0.5)
+            # Silence of all partitions at once, as after a freeze, moves nothing: somebody must still speak.
+            at += 1_000
+            event = {"id": f"rest-{at}", "model": "fraud", "ts": at, "score": 0.5}
+            self.scene.feed({("predictions", BUSY): [json.dumps(event).encode()]})
+            time.sleep(1.0)
         self.keep_running()
         self.say(f"last stop: {self.worker.stop()}")
 
