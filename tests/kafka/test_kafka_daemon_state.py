@@ -74,7 +74,8 @@ def test_a_lost_state_is_rebuilt_from_its_core_and_what_retention_has_left(make_
         needed = core.places() | {(topic, p): anchor[0] for topic, p, anchor in core.plain()["again"]}
         with scene.admin() as admin:
             admin.delete_records({TopicPartition(*place): begin for place, begin in needed.items() if begin})
-    assert sum(needed.values()) > 1_000
+    # Whole batches are gone for good; how many depends on how far the last core was behind.
+    assert sum(needed.values()) >= 400
     worker = to_the_end(scene, nursery, "rebuild")
     assert worker.saw("state_rebuilt")
     scene.check(expected)
