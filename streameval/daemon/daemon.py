@@ -170,7 +170,8 @@ class _Run:
         if not self._restore(start, marks):
             log.info("stopped", commits=0, records=0)
             return self.tally.summary(self.engine, time.monotonic() - self.began, stopped=True)
-        self.reading = Reading(self.transport, self.engine, marks, self.config.worker)
+        wall = None if self.until_end else _epoch_ms
+        self.reading = Reading(self.transport, self.engine, marks, self.config.worker, wall)
         self._assign(start)
         self.observer = Observer(self.engine, self.reading, self.tally, self.health, self.commits)
         log.info(
@@ -537,6 +538,10 @@ class _Run:
                 raise failed
             time.sleep(RETRY)
             self.health.turned = time.monotonic()
+
+
+def _epoch_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _no_blob(name: str) -> bytes:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from streameval.engine import Engine
-from streameval.engine.clock import BEGINNING, NEVER
+from streameval.engine.clock import BEGINNING
+from streameval.join import NEVER
 from streameval.transport.protocol import Record
 
 __all__ = ["Health", "OnProgress", "Progress", "Summary", "Tally"]

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate, pairwise
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from streameval import records
-from streameval.engine.clock import Clocks, Key, Mark
+from streameval.engine.clock import AHEAD, Clocks, Key, Mark
 from streameval.engine.publisher import Published
 from streameval.events.columns import Batch
 from streameval.transport.protocol import Transport
@@ -35,8 +35,8 @@ class Reader(Protocol):
         """The clocks of the partitions that are read."""
         ...
 
-    def receive(self, batch: Batch) -> list[Published]:
-        """Take a batch of one partition in."""
+    def receive(self, batch: Batch, wall: int | None = None) -> list[Published]:
+        """Take a batch of one partition in; ``wall`` (ms): what is ahead of this time is to be held."""
         ...
 
     def mark(self, mark: Mark) -> Published:
@@ -64,23 +64,36 @@ class Reading:
         transport, engine: Where events come from and where they go.
         marks: Values of the topic ``clock``; configuration marks among them are passed over.
         worker: Take the marks of this worker only: shards share the topic, and each has its own clock. None: all.
+        wall: Tells the time (epoch ms) that no event should be ahead of; None where that is not asked.
     """
 
     def __init__(
-        self, transport: Transport, engine: Reader, marks: Iterable[bytes] = (), worker: str | None = None
+        self,
+        transport: Transport,
+        engine: Reader,
+        marks: Iterable[bytes] = (),
+        worker: str | None = None,
+        wall: Callable[[], int] | None = None,
     ) -> None:
         self.transport = transport
         self.engine = engine
+        self.wall = wall
         self.ends: dict[Key, int] | None = None
         self.read: Counter[str] = Counter()
         """Events read, by topic."""
         found: dict[Key, list[tuple[int, int]]] = {}
+        self._ahead: dict[Key, list[int]] = {}
         for value in marks:
             event = records.read(value)
             mark = event.data
             own = worker is None or event.source == records.source_of(worker)
-            if own and isinstance(mark, records.Mark) and mark.reason != "configuration":
-                found.setdefault((mark.topic, mark.partition), []).append((mark.offset, records.epoch_ms(mark.floor)))
+            if not own or not isinstance(mark, records.Mark) or mark.reason == "configuration":
+                continue
+            place = mark.topic, mark.partition
+            if mark.reason == AHEAD:
+                self._ahead.setdefault(place, []).append(mark.offset)
+            else:
+                found.setdefault(place, []).append((mark.offset, records.epoch_ms(mark.floor)))
         self.marks = {place: _Marks.of(pairs) for place, pairs in found.items()}
 
     def places(self, *, predictions: bool = True, outcomes: bool = True) -> list[Key]:
@@ -108,10 +121,13 @@ class Reading:
         """Give a batch to the engine, with the recorded marks that stand in it."""
         place = (batch.topic, batch.partition)
         self.read[batch.topic] += len(batch.offsets)
+        wall = None if self.wall is None else self.wall()
+        if place in self._ahead:
+            self.engine.clocks.partitions[place].suspects.update(self._ahead.pop(place))
         published: list[Published] = []
         for part in self._cut(batch, self.marks.get(place, _Marks([], []))):
             published += self._enter(place, int(part.offsets[0]))
-            published += self.engine.receive(part)
+            published += self.engine.receive(part, wall)
         self.set_floors(place)
         return published
 

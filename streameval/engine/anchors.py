@@ -24,17 +24,19 @@ MOST = 32
 
 @dataclass(slots=True, frozen=True)
 class Anchor:
-    """One place: next offset, and the clock's largest event time, floor (ms) and held events there."""
+    """One place: next offset, and what the clock knew there: largest event time, floor, longest pause (ms), ..."""
 
     offset: int
     max_ts: int
     floor: int
+    seen: int
+    longest: int
     held: tuple[Any, ...]
 
     @classmethod
     def of(cls, offset: int, clock: PartitionClock) -> Anchor:
         """The clock as it is now, before the event at ``offset``."""
-        return cls(offset, clock.max_ts, clock.floor, tuple(clock.held))
+        return cls(offset, clock.max_ts, clock.floor, clock.seen, clock.longest, tuple(clock.held))
 
     @property
     def peak(self) -> int:
@@ -44,17 +46,18 @@ class Anchor:
     def set(self, clock: PartitionClock) -> None:
         """Let a clock stand as it stood here."""
         clock.max_ts, clock.floor, clock.held = self.max_ts, self.floor, list(self.held)
+        clock.seen, clock.longest = self.seen, self.longest
         clock.entered = True
 
     def state(self) -> list[Any]:
         """Plain values for `restore`."""
-        return [self.offset, self.max_ts, self.floor, held_to(self.held)]
+        return [self.offset, self.max_ts, self.floor, self.seen, self.longest, held_to(self.held)]
 
     @classmethod
     def restore(cls, state: list[Any], columns: type[Predictions | Outcomes]) -> Anchor:
         """The inverse of `state`."""
-        offset, max_ts, floor, held = state
-        return cls(offset, max_ts, floor, tuple(held_from(held, columns)))
+        offset, max_ts, floor, seen, longest, held = state
+        return cls(offset, max_ts, floor, seen, longest, tuple(held_from(held, columns)))
 
 
 class Anchors:

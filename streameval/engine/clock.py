@@ -1,5 +1,10 @@
 """Stream time: one clock a partition, and T, the time that everything published follows.
 
+A clock that runs ahead cannot be turned back, so an event that jumps is *held* until others of its partition follow it
+there: one that lies further beyond the clock than any real pause explains (by its own past: more than a day, and eight
+times its longest pause), or one that was ahead of the clock on the wall when it was read. The latter is an act of the
+wall clock, hence a mark.
+
 A partition's clock is its largest event time so far less the topic's lateness, and at least its *floor* (set by a mark
 when the wall clock had to decide: an idle partition, or one that entered late). An event's *logical time* is the later
 of its ``ts`` and its partition's clock before it was read. T is the smallest clock over all partitions that take part.
@@ -19,13 +24,24 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from streameval.events.columns import Outcomes, Predictions
+from streameval.join.pauses import NEVER, Pauses
 
 DAY = 86_400_000
-"""A jump of more than this beyond a partition's clock waits for the next events to confirm it (ms)."""
+"""No jump beyond a partition's clock that is smaller than this is absurd (ms)."""
+PAUSES = 8
+"""Nor one that is smaller than so many of the partition's longest pauses."""
+YOUNG = 3
+"""Of a partition that has so few events nothing is known."""
 CONFIRMED = 3
-"""So many events in a row beyond such a jump confirm it, the first of them included."""
-NEVER = 1 << 61
-"""A time later than any event's (ms)."""
+"""So many events in a row beyond an absurd jump confirm it, the first of them included;"""
+BUSY = 1000
+"""in a partition that has had so many events"""
+CONFIRMED_BUSY = 10
+"""so many: they come soon."""
+LEAP = 3_600_000
+"""What a clock passes in one step, when it is longer than this, is no time in which labels were waited for (ms)."""
+AHEAD = "ahead"
+"""The reason of a mark that says that the event at its offset was ahead of the wall clock: beyond its floor."""
 BEGINNING = -NEVER
 """A time before any event's (ms)."""
 
@@ -43,11 +59,16 @@ class Admitted(Generic[Columns]):
     """For each run i64[n]: the offsets at which its events moved the clock (a held one: where it was confirmed)."""
     future: list[tuple[int, int, str]] = field(default_factory=list)
     """(offset, ts, detail) of events whose time was absurd, in the order in which that was found."""
+    ahead: list[int] = field(default_factory=list)
+    """Offsets of events that are held for the wall clock's sake alone."""
 
 
 @dataclass(slots=True)
 class Mark:
-    """An act of the wall clock, for the topic ``clock``: from ``offset`` on a partition's clock is >= ``floor``."""
+    """An act of the wall clock, for the topic ``clock``: from ``offset`` on a partition's clock is >= ``floor``.
+
+    With the reason `AHEAD`: the event at ``offset`` lay beyond ``floor``, which is as far as the wall clock allowed.
+    """
 
     topic: str
     partition: int
@@ -64,7 +85,7 @@ class PartitionClock:
         max_ahead: How far a ``ts`` may lie beyond the log's record timestamp (ms).
     """
 
-    __slots__ = ("entered", "floor", "gaps", "held", "lateness", "max_ahead", "max_ts")
+    __slots__ = ("entered", "floor", "held", "lateness", "leaps", "longest", "max_ahead", "max_ts", "seen", "suspects")
 
     def __init__(self, lateness: int, max_ahead: int) -> None:
         self.lateness = lateness
@@ -74,41 +95,46 @@ class PartitionClock:
         self.entered = True
         self.held: list[Any] = []
         """Events of one row each, in log order, that wait to be confirmed."""
-        self.gaps: list[tuple[int, int, int]] = []
+        self.seen = 0
+        """Events taken in."""
+        self.longest = 0
+        """The longest pause between the newest event and a newer one (ms)."""
+        self.suspects: set[int] = set()
+        """Offsets of events to come that were ahead of the wall clock when they were first read."""
+        self.leaps: list[tuple[int, int]] = []
+        """Times that the clock passed in one step, because of an event."""
 
     @property
     def now(self) -> int:
         """The clock (ms)."""
         return max(self.max_ts - self.lateness, self.floor, BEGINNING)
 
-    def admit(self, columns: Columns) -> Admitted[Columns]:
+    def admit(self, columns: Columns, limit: int = NEVER) -> Admitted[Columns]:
         """Give every event of a batch its logical time and move the clock.
 
-        Events beyond ``max_ahead`` of their record's timestamp are refused as ``future``. Where the log has no
-        timestamps an event more than a day beyond the clock is held: the partition's next events confirm it
-        (``CONFIRMED`` that go that far) or refute it (one that does not). One alone would let two absurd neighbours
-        confirm each other, and all that follows them would be late.
+        What lies beyond ``limit`` (ms) is ahead of the clock on the wall, and jumps if it is ahead of this one too.
+
+        Events beyond ``max_ahead`` of their record's timestamp are refused as ``future``. Those that jump are held: the
+        partition's next events confirm them (all that go as far as that, in a row) or refute them (one that does not).
+        One alone would let two absurd neighbours confirm each other, and all that follows them would be late.
         """
         admitted: Admitted[Columns] = Admitted()
         if len(columns.ts) == 0:
             return admitted
-        stamped = columns.record_ts >= 0
-        if stamped.any():
-            ahead = stamped & (columns.ts > columns.record_ts + self.max_ahead)
-            if ahead.any():
-                for i in np.flatnonzero(ahead):
-                    seconds = (int(columns.ts[i]) - int(columns.record_ts[i])) / 1000
-                    allowed = f"max_ahead is {self.max_ahead / 1000:.0f} s"
-                    detail = f"ts is {seconds:.0f} s ahead of the record's timestamp ({allowed})"
-                    admitted.future.append((int(columns.offset[i]), int(columns.ts[i]), detail))
-                columns = columns.take(~ahead)
-                stamped = stamped[~ahead]
-                if len(columns.ts) == 0:
-                    return admitted
-        if not self.held and (stamped.all() or not self._jumps(columns.ts)):
-            self._run(columns, admitted)
+        ahead = (columns.record_ts >= 0) & (columns.ts > columns.record_ts + self.max_ahead)
+        if ahead.any():
+            for i in np.flatnonzero(ahead):
+                seconds = (int(columns.ts[i]) - int(columns.record_ts[i])) / 1000
+                allowed = f"max_ahead is {self.max_ahead / 1000:.0f} s"
+                detail = f"ts is {seconds:.0f} s ahead of the record's timestamp ({allowed})"
+                admitted.future.append((int(columns.offset[i]), int(columns.ts[i]), detail))
+            columns = columns.take(~ahead)
+            if len(columns.ts) == 0:
+                return admitted
+        if self.held or self.suspects or self._jumps(columns.ts, limit):
+            self._one_by_one(columns, limit, admitted)
         else:
-            self._one_by_one(columns, stamped, admitted)
+            self._run(columns, admitted)
         return admitted
 
     def release(self) -> Admitted[Any]:
@@ -122,76 +148,70 @@ class PartitionClock:
         for columns in held:
             self._run(columns, admitted, moved)
 
-    def _jumps(self, ts: np.ndarray) -> bool:
-        if self.max_ts == BEGINNING and self.floor == BEGINNING:
-            peaks, ts = np.maximum.accumulate(ts[:-1]), ts[1:]
-        else:
-            peaks = np.maximum.accumulate(np.concatenate(([max(self.max_ts, BEGINNING)], ts[:-1])))
-        return bool((ts > np.maximum(peaks - self.lateness, self.floor) + DAY).any())
+    @property
+    def _allowed(self) -> int:
+        """How far beyond the clock an event may lie and not be absurd (ms)."""
+        return NEVER if self.seen < YOUNG else max(DAY, PAUSES * self.longest)
 
-    def _one_by_one(self, columns: Columns, stamped: np.ndarray, admitted: Admitted[Columns]) -> None:
-        n = len(columns.ts)
-        start = 0
-        clock, peak = self.now, self.max_ts
-        for i in range(n):
-            ts = int(columns.ts[i])
-            if clock > BEGINNING and ts > clock + DAY and not stamped[i]:
-                if start < i:
-                    self._run(columns.take(np.arange(start, i)), admitted)
+    def _jumps(self, ts: np.ndarray, limit: int) -> bool:
+        """Whether there may be an absurd jump among the events; sure where there is none."""
+        peaks = np.maximum.accumulate(np.concatenate(([self.max_ts], ts[:-1])))
+        if ((ts > limit) & (ts > peaks + self.max_ahead)).any():
+            return True
+        steps = ts - np.maximum(peaks - self.lateness, self.floor)
+        return bool((steps[max(0, YOUNG - self.seen) :] > max(DAY, PAUSES * self.longest)).any())
+
+    def _one_by_one(self, columns: Columns, limit: int, admitted: Admitted[Columns]) -> None:
+        begin = 0
+        for i in range(len(columns.ts)):
+            offset, ts = int(columns.offset[i]), int(columns.ts[i])
+            # Those before it, if the clock or what is usual hangs on them.
+            if begin < i and (offset in self.suspects or ts > limit or ts > self.now + DAY):
+                self._run(columns.take(np.arange(begin, i)), admitted)
+                begin = i
+            jumps = offset in self.suspects or (self.now > BEGINNING and ts > self.now + self._allowed)
+            if not jumps and ts > max(limit, self.max_ts + self.max_ahead):
+                jumps = True
+                admitted.ahead.append(offset)
+            if jumps:
+                self.suspects.discard(offset)
                 self.held.append(columns.take(np.arange(i, i + 1)))
-                start = i + 1
-                if len(self.held) == CONFIRMED:
+                begin = i + 1
+                if len(self.held) == (CONFIRMED_BUSY if self.seen >= BUSY else CONFIRMED):
                     self._confirm(admitted, columns.offset[i : i + 1])
-                    clock, peak = self.now, self.max_ts
-            else:
+            elif self.held:
                 for held in self.held:
-                    detail = "ts is more than a day beyond the partition's clock and the next events did not confirm it"
+                    detail = "ts lies far beyond the partition's clock and the next events did not confirm it"
                     admitted.future.append((int(held.offset[0]), int(held.ts[0]), detail))
                 self.held = []
-                peak = max(peak, ts)
-                clock = max(clock, peak - self.lateness)
-        if start < n:
-            self._run(columns.take(np.arange(start, n)), admitted)
+        if begin < len(columns.ts):
+            self._run(columns.take(np.arange(begin, len(columns.ts))), admitted)
 
     def _run(self, columns: Columns, admitted: Admitted[Columns], moved: np.ndarray | None = None) -> None:
         ts = columns.ts
         peaks = np.maximum.accumulate(np.concatenate(([self.max_ts], ts)))
-        logical = np.maximum(ts, np.maximum(peaks[:-1] - self.lateness, self.floor))
-        if self.max_ts < self.floor:
-            self._note_gaps(ts)
+        before = np.maximum(peaks[:-1] - self.lateness, self.floor)
+        self._note_steps(peaks, before)
         self.max_ts = int(peaks[-1])
-        admitted.runs.append((columns, logical))
+        self.seen += len(ts)
+        admitted.runs.append((columns, np.maximum(ts, before)))
         admitted.moved.append(columns.offset if moved is None else moved)
 
-    def _note_gaps(self, ts: np.ndarray) -> None:
-        """Times that the floor passed before any real event did: the event that reached them later proves them."""
-        peak = self.max_ts
-        for value in ts.tolist():
-            if value > peak:
-                end, at = min(self.floor, value), max(value, self.floor)
-                if self.gaps and self.gaps[-1][1] == peak and self.gaps[-1][2] == at:
-                    self.gaps[-1] = (self.gaps[-1][0], end, at)
-                else:
-                    self.gaps.append((peak, end, at))
-                peak = value
-            if peak >= self.floor:
-                break
+    def _note_steps(self, peaks: np.ndarray, before: np.ndarray) -> None:
+        """Remember the longest pause, and what the clock leaps over."""
+        if self.max_ts == BEGINNING:
+            peaks, before = peaks[1:], before[1:]
+        if len(before) == 0:
+            return
+        self.longest = max(self.longest, int((peaks[1:] - peaks[:-1]).max()))
+        after = peaks[1:] - self.lateness
+        for i in np.flatnonzero(after - before > LEAP):
+            self.leaps.append((int(before[i]), int(after[i])))
 
-    def proof_times(self, x: np.ndarray) -> np.ndarray:
-        """When this partition proved that labels flow beyond each time ``x``.
-
-        Returns i64[n]: 0 where a real event lay beyond ``x`` before the clock passed it, the logical time of the first
-        such event where the clock had passed by a mark, ``NEVER`` where there is none yet.
-        """
-        times = np.where(x < self.max_ts, np.int64(0), np.int64(NEVER))
-        for start, end, at in self.gaps:
-            times[(x >= start) & (x < end)] = at
-        return times
-
-    def forget_gaps(self, before: int) -> None:
-        """Drop the gaps that no cohort will ask about again (all of them end at or before ``before``)."""
-        if self.gaps:
-            self.gaps = [gap for gap in self.gaps if gap[1] > before]
+    def forget(self, before: int) -> None:
+        """Drop the leaps that end by a time."""
+        if self.leaps:
+            self.leaps = [leap for leap in self.leaps if leap[1] > before]
 
     def state(self) -> dict[str, Any]:
         """Plain values from which ``restore`` continues exactly."""
@@ -200,13 +220,15 @@ class PartitionClock:
             "floor": self.floor,
             "entered": self.entered,
             "held": held_to(self.held),
-            "gaps": [list(gap) for gap in self.gaps],
+            "seen": [self.seen, self.longest],
+            "leaps": [list(leap) for leap in self.leaps],
         }
 
     def restore(self, state: dict[str, Any], columns: type[Predictions | Outcomes]) -> None:
         """Continue from ``state``; ``columns`` is the kind of events that this partition holds."""
         self.max_ts, self.floor, self.entered = state["max_ts"], state["floor"], state["entered"]
-        self.gaps = [(a, b, c) for a, b, c in state["gaps"]]
+        self.seen, self.longest = state["seen"]
+        self.leaps = [(begin, end) for begin, end in state["leaps"]]
         self.held = held_from(state["held"], columns)
 
 
@@ -227,11 +249,11 @@ def held_from(state: list[dict[str, Any]], columns: type[Predictions | Outcomes]
 
 
 class Clocks:
-    """The clocks of all partitions, T over them, and the proof that labels flow.
+    """The clocks of all partitions, and T over them.
 
     Args:
         lateness: Topic -> how far its clocks stay behind (ms).
-        outcomes: The topics of outcomes: only their events prove that labels flow.
+        outcomes: The topics of outcomes.
     """
 
     def __init__(self, lateness: dict[str, int], outcomes: set[str], max_ahead: int) -> None:
@@ -277,18 +299,16 @@ class Clocks:
         self.now = max(self.now, self.time())
         return self.now
 
-    def times(self, x: np.ndarray) -> np.ndarray:
-        """``PartitionClock.proof_times`` over all outcome partitions: the earliest proof wins. Shape i64[n]."""
-        best = np.full(len(x), NEVER, dtype=np.int64)
-        for (topic, _), clock in self.partitions.items():
-            if topic in self.outcomes:
-                np.minimum(best, clock.proof_times(x), out=best)
-        return best
+    def leaps(self) -> Pauses:
+        """What the clocks of outcomes passed in one step, of late."""
+        return Pauses(
+            leap for (topic, _), clock in self.partitions.items() if topic in self.outcomes for leap in clock.leaps
+        )
 
     def forget(self, before: int) -> None:
-        """Drop what no cohort will ask about again: gaps that end at or before ``before``."""
+        """Drop what no cohort will ask about again: leaps that end at or before ``before``."""
         for clock in self.partitions.values():
-            clock.forget_gaps(before)
+            clock.forget(before)
 
     def end(self) -> None:
         """No more events will come: T goes beyond every time."""

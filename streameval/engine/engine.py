@@ -23,10 +23,10 @@ from streameval import records
 from streameval.config import Config, Model
 from streameval.config.change import Change, changes, digest, facts
 from streameval.engine.anchors import Anchors
-from streameval.engine.clock import BEGINNING, Admitted, Clocks, Key, Mark
+from streameval.engine.clock import AHEAD, BEGINNING, Admitted, Clocks, Key, Mark
 from streameval.engine.model import ModelFold
 from streameval.engine.publisher import Published, Publisher
-from streameval.engine.rows import Output, TooLate
+from streameval.engine.rows import PARTITIONS, Output, TooLate
 from streameval.engine.shard import Shard
 from streameval.errors import ConfigChangeError, StateVersionError
 from streameval.evaluate.calibration.champion import CalibrationMap
@@ -35,12 +35,10 @@ from streameval.events.contract import ModelSpec
 from streameval.events.decode import Decoder
 from streameval.events.mapping import TopicMapping
 from streameval.events.rejected import RejectedData, Rejection, RejectionLedger
-from streameval.join import Join
+from streameval.join import NEVER, Join
 
 SCHEMA = 1
 """Version of the engine's state."""
-PARTITIONS = 1 << 10
-"""Partitions a topic may have: (topic, partition) is one small number in a row."""
 
 
 @dataclass(slots=True)
@@ -121,8 +119,12 @@ class Engine:
 
     # -- events in -----------------------------------------------------------------------------------------------------
 
-    def receive(self, batch: Batch) -> list[Published]:
-        """Take a batch of one partition in: rejections are published at once, all else waits for T."""
+    def receive(self, batch: Batch, wall: int | None = None) -> list[Published]:
+        """Take a batch of one partition in: rejections are published at once, all else waits for T.
+
+        ``wall`` is what the clock on the wall says (ms), where it is asked: what is ahead of it is held, with a mark.
+        """
+        limit = NEVER if wall is None else wall + self.config.max_ahead
         clock = self.clocks.add(batch.topic, batch.partition, empty=False)
         before = clock.now
         if len(batch.offsets):
@@ -131,12 +133,13 @@ class Engine:
         if batch.topic in self.outcome_topics:
             outcomes, rejections = self.decoder.outcomes(batch)
             self.counts.outcomes += len(outcomes)
-            admitted = clock.admit(outcomes)
+            admitted = clock.admit(outcomes, limit)
         else:
             predictions, rejections = self.decoder.predictions(batch)
             self.counts.predictions += len(predictions)
-            admitted = clock.admit(predictions)
-        return self._taken(batch.topic, batch.partition, admitted, rejections, before)
+            admitted = clock.admit(predictions, limit)
+        marks = [self.mark(Mark(batch.topic, batch.partition, offset, limit, AHEAD)) for offset in admitted.ahead]
+        return marks + self._taken(batch.topic, batch.partition, admitted, rejections, before)
 
     def _taken(
         self, topic: str, partition: int, admitted: Admitted[Any], rejections: list[Rejection], before: int
@@ -232,8 +235,9 @@ class Engine:
 
     def _act(self, now: int) -> list[Published]:
         outputs: list[tuple[int, int, str, Output | TooLate]] = []
+        leaps = self.clocks.leaps()
         for order, (name, fold) in enumerate(self.models.items()):
-            outputs += [(output.at, order, name, output) for output in fold.advance(now, self.clocks)]
+            outputs += [(output.at, order, name, output) for output in fold.advance(now, leaps)]
         if len(self.models) > 1:
             outputs.sort(key=lambda item: item[:2])
         published: list[Published] = []
@@ -242,8 +246,8 @@ class Engine:
                 published += self._rejected(self.late.add([self._too_late(name, output)], [at]))
             else:
                 published.append(self.publisher.publish(name, output))
-        # A cohort that waits for proof asks about times that lie at most give_up back.
-        self.clocks.forget(now - max(model.labels.give_up for model in self.config.models))
+        oldest = min((fold.join.reaches_back[0] for fold in self.models.values()), default=now)
+        self.clocks.forget(min(oldest, now))
         return published + self._rejected(self.late.flush_all(now))
 
     def _too_late(self, model: str, late: TooLate) -> Rejection:

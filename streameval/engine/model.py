@@ -18,16 +18,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streameval.engine.cell import Cell
-from streameval.engine.clock import NEVER, Clocks
 from streameval.engine.comparing import Comparing
 from streameval.engine.fresh import Fresh, Tick
 from streameval.engine.kinds import ABSENT, VERSIONS, Kinds
-from streameval.engine.rows import Output, Rows, TooLate
+from streameval.engine.rows import PARTITIONS, Output, Rows, TooLate
 from streameval.engine.thinning import marked, thin
 from streameval.engine.window import Block, Correction
 from streameval.evaluate.calibration.champion import CalibrationMap
 from streameval.evidence.binary import BinaryEvidence
-from streameval.join import Amendments, Cohorts, Join, Labelled
+from streameval.join import NEVER, Amendments, Cohorts, Join, Labelled, Pauses
 from streameval.order import distinct
 
 if TYPE_CHECKING:
@@ -64,6 +63,7 @@ class ModelFold:
             give_up=labels.give_up,
             missing=labels.missing,
             kpis=self.kpis,
+            shards=PARTITIONS,
         )
         self.cells: dict[CellKey, Cell] = {}
         self.fresh: dict[int, Fresh] = {}
@@ -116,22 +116,22 @@ class ModelFold:
 
     # -- acts ----------------------------------------------------------------------------------------------------------
 
-    def advance(self, now: int, proof: Clocks) -> list[Output | TooLate]:
-        """Take every act whose logical time is < ``now``; outputs in order of logical time."""
+    def advance(self, now: int, leaps: Pauses) -> list[Output | TooLate]:
+        """Take every act whose logical time is < ``now``, outputs in order of logical time; `leaps` as for the join."""
         if now >= NEVER:
             # The end of the logs is no silence of a version.
-            return self._until(now, proof)
+            return self._until(now, leaps)
         outputs: list[Output | TooLate] = []
         while True:
             retirement = self._next_retirement()
-            outputs += self._until(min(now, retirement + 1), proof)
+            outputs += self._until(min(now, retirement + 1), leaps)
             if retirement + 1 > now:
                 return outputs
             if self._next_retirement() == retirement:
                 outputs += self._retire(retirement)
 
-    def _until(self, now: int, proof: Clocks) -> list[Output | TooLate]:
-        acts = self.join.advance(now, proof)
+    def _until(self, now: int, leaps: Pauses) -> list[Output | TooLate]:
+        acts = self.join.advance(now, leaps)
         if self.config.labels.selective == "propensity":
             thin(acts.matured, acts.amended, [acts.closed, acts.labelled])
         late = acts.late

@@ -70,7 +70,7 @@ class Regrowth:
                 fold.join = join
                 self.joins.append(join)
 
-    def receive(self, batch: Batch) -> list[Published]:
+    def receive(self, batch: Batch, wall: int | None = None) -> list[Published]:  # noqa: ARG002 - as when first read
         """Take a batch in; nothing comes out."""
         behind = int((batch.offsets < self.ends[batch.topic, batch.partition]).sum())
         if behind < len(batch.offsets):

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from streameval.config import Model
 
 
+PARTITIONS = 1 << 10
+"""Partitions a topic may have: (topic, partition) is one small number in a row."""
+
+
 @dataclass(slots=True)
 class Output:
     """One decided output before it has an id.

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from streameval.engine.clock import NEVER
 from streameval.engine.rows import Rows
+from streameval.join.pauses import NEVER
 
 
 class Steps:

@@ -5,7 +5,7 @@ Source: DESIGN, "Time" and "Retained rows". Invariant: what comes out is a funct
 
 from streameval.join.acts import Advance, Amendments, Cohorts, Labelled, Late
 from streameval.join.join import Join
-from streameval.join.maturity import NEVER, Proof
+from streameval.join.pauses import NEVER, Pauses
 from streameval.join.regrowth import Regrowth
 
-__all__ = ["NEVER", "Advance", "Amendments", "Cohorts", "Join", "Labelled", "Late", "Proof", "Regrowth"]
+__all__ = ["NEVER", "Advance", "Amendments", "Cohorts", "Join", "Labelled", "Late", "Pauses", "Regrowth"]

@@ -23,7 +23,7 @@ class Cohorts:
 
     `start` int64[c] ms; `at` int64[c] logical time of the act; rows of cohort j are `bounds[j]:bounds[j + 1]`.
     Rows: `ts` int64[n] ms, `id_hash` uint64[n], `score` float64[n], `kind` int32[n], `label` int8[n] (1, 0, -1
-    unlabelled), `kpis` name -> float64[n] (nan: none).
+    unlabelled), `kpis` name -> float64[n] (nan: none). `unproven` bool[c] of matured cohorts: left whole, unlabelled.
     """
 
     start: NDArray[np.int64] = _column(np.int64)
@@ -35,6 +35,7 @@ class Cohorts:
     kind: NDArray[np.int32] = _column(np.int32)
     label: NDArray[np.int8] = _column(np.int8)
     kpis: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    unproven: NDArray[np.bool_] = _column(bool)
 
     def __len__(self) -> int:
         return len(self.start)

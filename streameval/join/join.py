@@ -9,6 +9,17 @@ a fixed point decides (late predictions, see `maturity`) or the stretch is cut i
 
 At one logical time predictions come first, then outcomes, then cohorts close, then cohorts mature.
 
+A cohort that is not complete matures when labels have *flowed* for `wait` since its end: in the pauses of the label
+flow (see `flow`) the wait stands still. Where labels should have come in a pause, all that waits is *held* until labels
+have flowed for another `wait` since, and then judged (see `proof`): if labels are lost, all that the pause touched
+leaves. So does what gives up (its pause lasts, and `give_up` has passed beyond its wait). What leaves is *unproven*: it
+leaves whole, without any label, for to keep what came of it would select on the outcome. For the same reason nothing
+behind it is taken for complete before labels flow again. What has reached the age by which every label so far had come
+has nothing left to come, and counts.
+
+Where a missing label is a negative, and labels may come of positives alone, a cohort with all its labels is one without
+negatives: it is not taken for complete before a label has said "negative".
+
 Identity is (version, 64-bit hash of the id). Two ids with one hash within a model are taken for one: among n retained
 ids a new one meets another's hash with probability <= n / 2^64, so with 10M retained rows and 1,000 predictions a
 second one such event is expected in 58 years (2^64 / (10^7 * 1000 / s)). It would lose the later prediction and give
@@ -30,9 +41,12 @@ from streameval.errors import InvariantError, StateVersionError
 from streameval.join.acts import Advance, Amendments, Cohorts, Labelled, Late
 from streameval.join.admission import DOUBT, DUPLICATE, FOLLOWER, LATE, ROW, Followers, Span, within
 from streameval.join.blob import Load
-from streameval.join.maturity import NEVER, Open, Proof, Strays, maturities
+from streameval.join.flow import LabelFlow
+from streameval.join.maturity import Open, Strays, maturities
 from streameval.join.outliving import Outliving
+from streameval.join.pauses import NEVER, Pauses
 from streameval.join.pending import Pending
+from streameval.join.proof import LabelledShare, lost
 from streameval.join.recent import Recent
 from streameval.join.rows import Rows
 from streameval.join.run import Run, search
@@ -42,7 +56,7 @@ Column = NDArray[Any]
 Columns = dict[str, Column]
 I64 = NDArray[np.int64]
 
-SCHEMA = 1
+SCHEMA = 2
 _IDENTITY = ("hash", "version", "lt", "part")
 _STRETCH = 2**18  # events done at once: large enough to vectorise, small enough to stay in memory
 _COUNTERS = (
@@ -54,8 +68,11 @@ _COUNTERS = (
     "repeated",
     "late",
     "unlabelled",
+    "unproven",
     "expired",
 )
+_NOT_HELD = (-NEVER, -NEVER)  # cohorts that end by the second are held; labels were last heard, before, at the first
+_HEARTBEAT = -2  # in the place of an outcome's label
 
 
 class _Cut(Exception):  # noqa: N818 - a signal, not an error
@@ -70,13 +87,13 @@ class _Cut(Exception):  # noqa: N818 - a signal, not an error
 class _Done:
     """Matured cohorts whose rows are retained, ascending.
 
-    `start`, `at` (maturity), `rows` (their number) int64[c]; `gave_up` bool[c].
+    `start`, `at` (maturity), `rows` (their number) int64[c]; `unproven` bool[c].
     """
 
     start: I64
     at: I64
     rows: I64
-    gave_up: NDArray[np.bool_]
+    unproven: NDArray[np.bool_]
 
     @classmethod
     def none(cls) -> _Done:
@@ -84,14 +101,14 @@ class _Done:
         return cls(empty, empty, empty, np.zeros(0, bool))
 
     def take(self, keep: slice) -> _Done:
-        return _Done(self.start[keep], self.at[keep], self.rows[keep], self.gave_up[keep])
+        return _Done(self.start[keep], self.at[keep], self.rows[keep], self.unproven[keep])
 
     def then(self, other: _Done) -> _Done:
         return _Done(
             np.concatenate([self.start, other.start]),
             np.concatenate([self.at, other.at]),
             np.concatenate([self.rows, other.rows]),
-            np.concatenate([self.gave_up, other.gave_up]),
+            np.concatenate([self.unproven, other.unproven]),
         )
 
 
@@ -114,29 +131,59 @@ class _Pairs:
         return len(self.run)
 
 
+@dataclass(slots=True)
+class _Signs:
+    """First labels in time: `at` int64[n] when, `part` int64[n] whence, `age` int64[n] since the cohort's end.
+
+    `negative`: when the first of all labels came that was one, `NEVER` if none.
+    """
+
+    at: I64
+    part: I64
+    age: I64
+    negative: int
+
+    @classmethod
+    def none(cls) -> _Signs:
+        empty = np.zeros(0, np.int64)
+        return cls(empty, empty, empty, NEVER)
+
+
+@dataclass(slots=True)
+class _Due:
+    """When cohorts that end at `end` mature at the latest, and how. All [c]; `deadline` int64, `NEVER`: not yet known.
+
+    `gives_up`: for want of labels; `lost`: labels of theirs are. `held`, `muted_to`: as in `Join`, from now on.
+    """
+
+    end: I64
+    deadline: I64
+    gives_up: NDArray[np.bool_]
+    lost: NDArray[np.bool_]
+    held: tuple[int, int]
+    muted_to: int
+
+
 class Join:
     """One model's predictions that wait for outcomes; see the module.
 
     Args: durations in ms: `interval` of a cohort, `wait` for labels, `amend` retention after maturity, `early` that an
-    outcome may come before its prediction, `give_up` after a silent label pipeline; `missing`: what an unlabelled row
-    becomes at maturity by waiting; names of `kpis`.
+    outcome may come before its prediction, `give_up` that silent labels are borne beyond `wait`; `missing`: what an
+    unlabelled row becomes at maturity by waiting; names of `kpis`; `shards`: so many parts of outcomes are one feed.
 
     Counters, exact as of T: `taken` predictions (rows, duplicates and late), `duplicates`, `duplicates_differing`,
     `matched` outcomes that met a row, `orphans` that no longer can, `amended` (times that an outcome replaced a value
     of a row, or changed one after maturity), `repeated` (times that an outcome changed nothing in a row), `late`,
-    `unlabelled` (rows that matured without a label), `expired` rows. `waiting`: rows and predictions in memory now.
-    `first_label`: smallest logical time of a label that met a row. `stalled_since`: end + wait of the first open
-    cohort, if nothing but missing proof holds it.
+    `unlabelled` (rows that matured without a label), `unproven` (those of them whose cohort left whole), `expired`
+    rows. `waiting`: rows and predictions in memory now. `first_label`: smallest logical time of a label that met a row.
+    `stalled_since`: end + wait of the first open cohort, if nothing but silent labels holds it.
 
-    >>> import numpy as np
-    >>> class Flowing:
-    ...     def times(self, x): return np.zeros(len(x), np.int64)
     >>> join = Join(interval=10, wait=100, amend=50, early=5, give_up=1000, missing="negative", kpis=())
     >>> join.put(0, [3, 4], [3, 4], [11, 12], [.5, .9], [0, 0], [0, 0])
-    >>> join.match(1, [20], [20], [12], [1.0], {})
-    >>> acts = join.advance(200, Flowing())
+    >>> join.match(1, [8, 20, 110], [8, 20, 110], [0, 12, 0], [np.nan, 1.0, np.nan], {}, [True, False, True])
+    >>> acts = join.advance(200)
     >>> acts.matured.label.tolist(), acts.matured.at.tolist()
-    ([0, 1], [110])
+    ([0, 1], [170])
     """
 
     def __init__(
@@ -149,6 +196,7 @@ class Join:
         give_up: int,
         missing: Literal["negative", "drop"],
         kpis: tuple[str, ...] = (),
+        shards: int = 1,
     ) -> None:
         if interval <= 0 or min(wait, amend, early, give_up) < 0:
             raise ValueError("interval must be positive; wait, amend, early and give_up must not be negative")
@@ -159,11 +207,12 @@ class Join:
         self.give_up = give_up
         self.missing = missing
         self.kpis = tuple(kpis)
+        self.shards = shards
         self.now = -NEVER
         self.first_label: int | None = None
         self.stalled_since: int | None = None
         self.taken = self.duplicates = self.duplicates_differing = self.matched = self.amended = 0
-        self.repeated = self.late = self.unlabelled = self.expired = 0
+        self.repeated = self.late = self.unlabelled = self.unproven = self.expired = 0
         self._predictions = Pending(_predictions(0, [], [], [], [], [], [], []))
         self._outcomes = Pending(self._outcome_columns(0, [], [], [], [], {}))
         self._rows = Rows(interval, self.kpis)
@@ -175,6 +224,13 @@ class Join:
         self._matured_to = -NEVER  # start of the last cohort that matured
         self._matured_at = -NEVER  # and when
         self._closed_to = -NEVER  # cohorts starting before are closed
+        self._flow = LabelFlow(interval, wait, give_up)
+        self._share = LabelledShare()
+        self._held = _NOT_HELD
+        self._muted_to = -NEVER  # cohorts that end by then are not taken for complete
+        self._oldest = 0  # largest age of a first label, counted from its cohort's end
+        self._negative = NEVER  # when the first label came that was a negative
+        self._waited = False  # whether a cohort has matured by waiting
 
     @property
     def orphans(self) -> int:
@@ -216,14 +272,20 @@ class Join:
         """
         self._queue(self._predictions, _predictions(part, ts, lt, id_hash, score, kind, version, offset))
 
-    def match(self, part: int, ts: Any, lt: Any, id_hash: Any, label: Any, kpis: dict[str, Any]) -> None:
+    def match(
+        self, part: int, ts: Any, lt: Any, id_hash: Any, label: Any, kpis: dict[str, Any], heartbeat: Any = None
+    ) -> None:
         """Take outcomes of one partition, in offset order.
 
         Args: `part` as for `put`; arrays [n]: `ts`, `lt` int64 ms, `id_hash` uint64, `label` float64 (1, 0, nan none),
-        `kpis` name -> float64 (nan none); names that are not configured are ignored.
+        `kpis` name -> float64 (nan none); names that are not configured are ignored. `heartbeat` bool[n]: those that
+        only prove that labels flow.
         Raises InvariantError for a logical time that T has passed.
         """
-        self._queue(self._outcomes, self._outcome_columns(part, ts, lt, id_hash, label, kpis))
+        columns = self._outcome_columns(part, ts, lt, id_hash, label, kpis)
+        if heartbeat is not None:
+            columns["label"][np.asarray(heartbeat, bool)] = _HEARTBEAT
+        self._queue(self._outcomes, columns)
 
     def _queue(self, queue: Pending, columns: Columns) -> None:
         lt = columns["lt"]
@@ -250,47 +312,52 @@ class Join:
             columns[f"value{i}"] = np.array(value, np.float64) + 0.0
         return columns
 
-    def advance(self, now: int, proof: Proof) -> Advance:
-        """Take every act whose logical time is < `now`; `now` must not exceed T.
+    def advance(self, now: int, leaps: Pauses = Pauses()) -> Advance:  # noqa: B008 - never changed
+        """Take every act whose logical time is < `now`; `now` must not exceed T. Going back changes nothing.
 
-        `proof` says when labels were seen to flow (see `Proof`). Going back changes nothing.
+        `leaps` are times that the clock of a partition of outcomes passed in one step, all those before T: nobody
+        waited there for labels, so they are no time in which to give up.
         """
         parts = []
         while self.now < now:
             until = min(self._predictions.limit(now, _STRETCH), self._outcomes.limit(now, _STRETCH))
-            parts.append(self._advance_to(max(until, self.now + 1), proof))
+            parts.append(self._advance_to(max(until, self.now + 1), leaps))
         self.stalled_since = self._stalled()
         return Advance.join(parts) if parts else Advance()
 
     def _stalled(self) -> int | None:
-        """End + wait of the first open cohort if only missing proof still holds it."""
+        """End + wait of the first open cohort if only silent labels hold it."""
         if not len(self._open):
             return None
         waited = int(self._open.start[0]) + self.interval + self.wait
-        return waited if max(waited, self._matured_at) < self.now else None
+        return waited if max(waited, self._flow.silent[0], self._matured_at) < self.now else None
 
-    def _advance_to(self, until: int, proof: Proof) -> Advance:
+    def _advance_to(self, until: int, leaps: Pauses) -> Advance:
         parts = []
         longest = until - self.now
+        # At the end of all logs nobody waits any more.
+        give_up = self.give_up if until < NEVER else 0
         while self.now < until:
             began, end = self.now, min(until, self.now + longest)
             while self.now < end:
                 try:
-                    parts.append(self._stretch(end, proof))
+                    parts.append(self._stretch(end, leaps, give_up))
                 except _Cut as cut:
                     end = cut.at
             # Where one cut was needed more will be: stretches grow again slowly, so that little work is thrown away.
             longest = 2 * (end - began)
         return Advance.join(parts)
 
-    def _stretch(self, until: int, proof: Proof) -> Advance:
+    def _stretch(self, until: int, leaps: Pauses, give_up: int) -> Advance:
         """Do all of `self.now <= time < until`. Raises _Cut, with nothing changed, where it must be done in two."""
+        given = self._outcomes.peek(until)
         if self._idle(until):
-            self._end_stretch(self._done, self._recent.run(self._outcomes.peek(until)), until)
+            self._end_stretch(self._done, self._recent.run(given), until)
             return Advance()
         p, read = _sorted(self._predictions.peek(until), *_IDENTITY)
         verdict, followers, duplicates = self._judge(p)
-        outcomes = self._recent.run(self._outcomes.peek(until))
+        given, beats = without_heartbeats(given)
+        outcomes = self._recent.run(given)
 
         new = np.flatnonzero((verdict == ROW) | (verdict == DOUBT))
         rows = {name: column[new] for name, column in p.items()}
@@ -300,23 +367,29 @@ class Join:
         pairs = self._pairs(rows, start, runs)
 
         # Maturities, with every label that may count; rows in doubt are let in as it is proved that they come in time.
-        cohorts, strays, first = self._labelled(pairs, start, doubt)
+        cohorts, strays, first, signs = self._labelled(pairs, rows, start, doubt, runs)
+        heard = np.concatenate([signs.at, beats["lt"]])
+        flow = self._flow.heard(heard, np.concatenate([signs.part, beats["part"].astype(np.int64)]) // self.shards)
         end = cohorts.start + self.interval
-        deadline, gave_up = self._deadlines(end, until, proof)
-        complete = cohorts.complete()
+        due = self._due(end, flow, heard, until, (leaps, give_up))
+        negative = min(self._negative, signs.negative)
+        recognised = np.where(end <= due.muted_to, NEVER, -NEVER if self.missing == "drop" else negative)
+        # Where there is nothing yet nothing is missing.
+        complete = np.maximum(cohorts.complete(), np.where(cohorts.rows > 0, recognised, -NEVER))
         home = np.searchsorted(cohorts.start, start[doubt])
         where = np.searchsorted(cohorts.start, strays.start)
-        doubt_lt, doubt_label = rows["lt"][doubt], first[doubt]
+        doubt_lt, doubt_label = rows["lt"][doubt], np.maximum(recognised[home], first[doubt])
+        stray_label = np.maximum(recognised[where], strays.label)
         joined = np.zeros(len(home), bool)
         while True:
-            at = maturities(
+            at, completed = maturities(
                 end,
                 complete,
-                deadline,
-                self._matured_at,
+                due.deadline,
+                max(self._matured_at, self.now),
                 np.concatenate([where, home[joined]]),
                 np.concatenate([strays.lt, doubt_lt[joined]]),
-                np.concatenate([strays.label, doubt_label[joined]]),
+                np.concatenate([stray_label, doubt_label[joined]]),
             )
             more = ~joined & (at[home] >= doubt_lt)
             if not more.any():
@@ -344,19 +417,21 @@ class Join:
                 doubt_lt[joined],
                 rows["hash"][doubt][joined],
                 rows["version"][doubt][joined],
-                doubt_label[joined],
+                first[doubt][joined],
             )
         )
 
         there = cohorts.rows > 0
         there[np.searchsorted(cohorts.start, strays.start)] = True
-        cohorts, at, gave_up = cohorts.take(there), at[there], gave_up[there]
+        unproven = due.lost | (due.gives_up & ~completed)
+        waited = ~(due.gives_up | completed | due.lost)
+        cohorts, at, unproven, waited = cohorts.take(there), at[there], unproven[there], waited[there]
         count = int(np.searchsorted(at, until))
         size = cohorts.rows[:count].copy()
         place = np.searchsorted(cohorts.start, strays.start)
         np.add.at(size, place[place < count], 1)
-        done = self._done.then(_Done(cohorts.start[:count], at[:count], size, gave_up[:count]))
-        pairs, maturity, imputed = self._in_time(pairs, done)
+        done = self._done.then(_Done(cohorts.start[:count], at[:count], size, unproven[:count]))
+        pairs, maturity, imputed, lost = self._in_time(pairs, done)
         self.matched += self._recent.matched(runs, pairs.of, pairs.outcome)
         labelled = pairs.lt[pairs.label >= 0]
         if len(labelled):
@@ -372,8 +447,12 @@ class Join:
         acts.matured = self._mature(done.take(slice(len(self._done.start), None)))
         if not everything:
             after = ~before
-            acts.amended = self._apply(pairs.take(after), runs, imputed[after])
+            acts.amended = self._apply(pairs.take(after), runs, imputed[after], lost[after])
 
+        self._flow, self._held, self._muted_to = flow, due.held, due.muted_to
+        self._oldest = max(self._oldest, int(signs.age.max(initial=0)))
+        self._waited |= bool(waited[:count].any())
+        self._negative = negative
         self._open = cohorts.take(slice(count, None))
         self._strays = strays.take(place >= count)
         self._end_stretch(done, outcomes, until)
@@ -480,10 +559,12 @@ class Join:
         part = Recent.column(runs, "part", all_of, all_outcome)
         return pairs.take(order_by((all_run << 32) | all_row, lt, part, all_outcome))
 
-    def _labelled(self, pairs: _Pairs, start: I64, doubt: NDArray[np.bool_]) -> tuple[Open, Strays, I64]:
+    def _labelled(
+        self, pairs: _Pairs, rows: Columns, start: I64, doubt: NDArray[np.bool_], runs: list[Run]
+    ) -> tuple[Open, Strays, I64, _Signs]:
         """Open cohorts with the new rows and all first labels, strays likewise, and the new rows' first labels' times.
 
-        Rows in doubt are in no cohort yet, but their cohorts are there.
+        Rows in doubt are in no cohort yet, but their cohorts are there. Also the signs of flow among the labels.
         """
         cohorts = self._open.extended(distinct(start))
         place = np.searchsorted(cohorts.start, start[~doubt])
@@ -492,7 +573,7 @@ class Join:
         first = np.full(len(start), NEVER, np.int64)
         pairs = pairs.take((pairs.label >= 0) & (pairs.start > self._matured_to))
         if not len(pairs):
-            return cohorts, strays, first
+            return cohorts, strays, first, _Signs.none()
         head = np.ones(len(pairs), bool)
         head[1:] = (pairs.row[1:] != pairs.row[:-1]) | (pairs.run[1:] != pairs.run[:-1])
         pairs = pairs.take(head)
@@ -500,6 +581,9 @@ class Join:
         first[pairs.row[fresh]] = pairs.lt[fresh]
         counted = np.ones(len(pairs), bool)
         counted[fresh] = ~doubt[pairs.row[fresh]]
+        known = pairs.lt.copy()
+        # An outcome may come before its prediction.
+        known[fresh] = np.maximum(known[fresh], rows["lt"][pairs.row[fresh]])
         old = np.flatnonzero(~fresh)
         if len(old):
             run, row = pairs.run[old], pairs.row[old]
@@ -513,21 +597,88 @@ class Join:
                 stray = which >= 0
                 strays.label[which[stray]] = pairs.lt[old[stray]]
                 counted[old[stray]] = False
-        place = np.searchsorted(cohorts.start, pairs.start[counted])
+        pairs, known = pairs.take(counted), known[counted]
+        place = np.searchsorted(cohorts.start, pairs.start)
         cohorts.labelled += np.bincount(place, minlength=len(cohorts))
-        np.maximum.at(cohorts.last, place, pairs.lt[counted])
-        return cohorts, strays, first
+        np.maximum.at(cohorts.last, place, pairs.lt)
+        age = known - pairs.start - self.interval
+        timely = age <= self.wait
+        part = Recent.column(runs, "part", pairs.of[timely], pairs.outcome[timely]).astype(np.int64)
+        negative = int(known[pairs.label == 0].min(initial=NEVER))
+        return cohorts, strays, first, _Signs(known[timely], part, age[timely], negative)
 
-    def _deadlines(self, end: I64, until: int, proof: Proof) -> tuple[I64, NDArray[np.bool_]]:
-        """When each cohort matures at the latest, and whether for want of labels."""
-        waited = end + self.wait
-        deadline, gave_up = waited.copy(), np.zeros(len(end), bool)
-        due = int(np.searchsorted(waited, until))
-        if due:
-            shown = np.asarray(proof.times(waited[:due]), np.int64)
-            gave_up[:due] = shown > waited[:due] + self.give_up
-            deadline[:due] = np.where(gave_up[:due], waited[:due] + self.give_up, np.maximum(waited[:due], shown))
-        return deadline, gave_up
+    def _due(self, end: I64, flow: LabelFlow, heard: I64, until: int, patience: tuple[Pauses, int]) -> _Due:
+        """What becomes of the cohorts that end at int64[c] and are not complete before.
+
+        Each decision is taken at its own time, with what is known then: the stretch is cut there.
+        """
+        if flow.next_end(self.now) < until:
+            raise _Cut(flow.next_end(self.now))
+        pauses = flow.pauses()
+        none = np.zeros((2, len(end)), bool)
+        due = _Due(end, np.minimum(pauses.after(end, self.wait), NEVER), none[0], none[1], self._held, self._muted_to)
+        ended = np.flatnonzero(pauses.end == self.now)
+        if len(ended):
+            begin = int(pauses.begin[ended[0]])
+            self._flows_again(due, begin, flow.last_before(begin, self.now))
+        if due.held != _NOT_HELD:
+            judged = int(pauses.after(np.array([due.held[1]]), self.wait)[0])
+            if self.now < judged < until:
+                raise _Cut(judged)
+            if judged < until:
+                self._judge_held(due)
+            else:
+                held = end <= due.held[1]
+                due.deadline[held] = np.maximum(due.deadline[held], judged)
+        silent, last = flow.silent
+        leaps, give_up = patience
+        gone = np.maximum(leaps.after(end, self.wait + give_up), leaps.after(np.array([silent]), give_up))
+        self._give_up(due, gone, last, heard, until)
+        return due
+
+    def _flows_again(self, due: _Due, begin: int, last: int) -> None:
+        """A pause ends just now: should labels have come in it?"""
+        end = self._open.start + self.interval
+        rows = int(self._open.rows[(end > begin) & (end <= self.now)].sum())
+        muted = due.muted_to == NEVER
+        if muted or not self._share.known or self._share.expects(rows):
+            due.held = (last if due.held == _NOT_HELD else due.held[0], self.now)
+        if muted:
+            due.muted_to = self.now
+
+    def _judge_held(self, due: _Due) -> None:
+        """Labels have flowed for long enough: those that have not come are lost."""
+        last, to = due.held
+        held = self._open.start + self.interval <= to
+        share = self._share
+        if not share.known:
+            share = LabelledShare(int(self._open.rows[~held].sum()), int(self._open.labelled[~held].sum()))
+        due.deadline[due.end <= to] = self.now
+        if lost(self._open.rows[held], self._open.labelled[held], share):
+            due.lost = (due.end <= to) & (due.end > last - (self._oldest if self._waited else self.wait))
+        due.held, due.muted_to = _NOT_HELD, -NEVER
+
+    def _give_up(self, due: _Due, gone: I64, last: int, heard: I64, until: int) -> None:
+        """Let cohorts go at `gone`, int64[c], that labels do not come for while they are silent."""
+        waits = due.deadline < NEVER
+        due.deadline = np.where(waits, due.deadline, gone)
+        due.gives_up = ~waits
+        over = np.flatnonzero(~waits & (gone < until))
+        if due.muted_to == NEVER or not len(over):
+            return
+        # All labels that ever came had come by this age.
+        due.gives_up &= ~((last - due.end >= self._oldest) & (due.end > due.held[1]) & self._waited)
+        if gone[over[0]] > self.now:
+            raise _Cut(int(gone[over[0]]))
+        later = heard[(heard >= self.now) & (heard < until - 1)]
+        if len(later):
+            raise _Cut(int(later.min()) + 1)
+        leaving = over[due.gives_up[over]]
+        if len(leaving):
+            if gone[leaving[0]] > self.now:
+                raise _Cut(int(gone[leaving[0]]))
+            due.muted_to = NEVER
+            due.gives_up |= ~waits & (gone > self.now)
 
     def _tell_late(self, p: Columns, late: NDArray[np.bool_], read: I64) -> Late:
         if not late.any():
@@ -548,22 +699,24 @@ class Join:
         pairs.row[fresh] = (np.cumsum(accepted) - 1)[pairs.row[fresh]]
         return pairs.take(keep)
 
-    def _in_time(self, pairs: _Pairs, done: _Done) -> tuple[_Pairs, I64, NDArray[np.bool_]]:
+    def _in_time(self, pairs: _Pairs, done: _Done) -> tuple[_Pairs, I64, NDArray[np.bool_], NDArray[np.bool_]]:
         """The pairs whose row is retained when the outcome comes.
 
-        Also their rows' maturity (NEVER if open), and whether a missing label was taken for a negative there.
+        Also their rows' maturity (NEVER if open), whether a missing label was taken for a negative there, and whether
+        the row is unproven.
         """
         maturity = np.full(len(pairs), NEVER, np.int64)
-        imputed = np.zeros(len(pairs), bool)
+        imputed, unproven = np.zeros((2, len(pairs)), bool)
         if len(done.start):
             matured = np.flatnonzero(pairs.start <= done.start[-1])
             at = np.searchsorted(done.start, pairs.start[matured])
             maturity[matured] = done.at[at]
-            imputed[matured] = ~done.gave_up[at] & (self.missing == "negative")
+            unproven[matured] = done.unproven[at]
+            imputed[matured] = ~done.unproven[at] & (self.missing == "negative")
         keep = pairs.lt <= maturity + self.amend
         if keep.all():
-            return pairs, maturity, imputed
-        return pairs.take(keep), maturity[keep], imputed[keep]
+            return pairs, maturity, imputed, unproven
+        return pairs.take(keep), maturity[keep], imputed[keep], unproven[keep]
 
     def _first_labels(self, pairs: _Pairs, joined: I64) -> Labelled:
         """The first labels among outcomes that come in time; `joined` int64[rows of this stretch] is when each came."""
@@ -589,8 +742,17 @@ class Join:
             pairs.label[order],
         )
 
-    def _apply(self, pairs: _Pairs, runs: list[Run], imputed: NDArray[np.bool_] | None) -> Amendments:
-        """Let outcomes change their rows. With `imputed` they are amendments, and what changed is returned."""
+    def _apply(
+        self,
+        pairs: _Pairs,
+        runs: list[Run],
+        imputed: NDArray[np.bool_] | None,
+        unproven: NDArray[np.bool_] | None = None,
+    ) -> Amendments:
+        """Let outcomes change their rows. With `imputed` they are amendments, and what changed is returned.
+
+        Rows that are `unproven` stay out of all that is counted, whatever comes.
+        """
         if not len(pairs):
             return Amendments()
         label = pairs.label.astype(np.float64)
@@ -609,9 +771,11 @@ class Join:
             replaced |= differs & ~np.isnan(old)
         self.repeated += int(np.count_nonzero(~changed))
         self.amended += int(np.count_nonzero(replaced if imputed is None else changed))
-        if imputed is None or not changed.any():
+        if imputed is None or unproven is None:
             return Amendments()
-        which = np.flatnonzero(changed)
+        which = np.flatnonzero(changed & ~unproven)
+        if not len(which):
+            return Amendments()
         rows = self._rows
         run, row = pairs.run[which], pairs.row[which]
         ts, hashes, kind = (rows.column(name, run, row) for name in ("ts", "hash", "kind"))
@@ -658,10 +822,15 @@ class Join:
         columns = self._rows.cohorts(int(done.start[0]), self._matured_to)
         start, bounds = self._bounds(columns["ts"])
         label = columns["label"].copy()
+        sizes = np.diff(bounds)
+        proven = ~done.unproven
+        self._share.count(sizes[proven], np.add.reduceat(label >= 0, bounds[:-1], dtype=np.int64)[proven])
+        label[np.repeat(done.unproven, sizes)] = -1
         missing = label < 0
         self.unlabelled += int(np.count_nonzero(missing))
+        self.unproven += int(sizes[done.unproven].sum())
         if self.missing == "negative":
-            label[missing & ~np.repeat(done.gave_up, np.diff(bounds))] = 0
+            label[missing & np.repeat(proven, sizes)] = 0
         return Cohorts(
             start,
             done.at,
@@ -672,6 +841,7 @@ class Join:
             columns["kind"],
             label,
             {name: columns[f"value{i}"] for i, name in enumerate(self.kpis)},
+            done.unproven,
         )
 
     def _bounds(self, ts: I64) -> tuple[I64, I64]:
@@ -682,6 +852,8 @@ class Join:
     def _expire(self, done: _Done, until: int) -> None:
         """Let cohorts go whose time for amendments has passed."""
         count = int(np.searchsorted(done.at, until - self.amend))
+        if len(self._open):
+            self._flow.forget(int(self._open.start[0]) + self.interval)
         if count:
             self._rows.floor = int(done.start[count - 1])
             self._outliving = self._outliving.after(self._rows.floor)
@@ -728,6 +900,10 @@ class Join:
             "done": _fields(self._done),
             "outliving": _fields(self._outliving),
             "matured": [self._matured_to, self._matured_at, self._closed_to],
+            "flow": self._flow.state(),
+            "share": self._share.state(),
+            "held": [*self._held, self._muted_to],
+            "known": [self._oldest, self._negative, self._waited],
         }
 
     @property
@@ -748,7 +924,7 @@ class Join:
         return names
 
     def _settings(self) -> dict[str, Any]:
-        names = ("interval", "wait", "amend", "early", "give_up", "missing")
+        names = ("interval", "wait", "amend", "early", "give_up", "missing", "shards")
         return {**{name: getattr(self, name) for name in names}, "kpis": list(self.kpis)}
 
     @classmethod
@@ -778,6 +954,11 @@ class Join:
         join._done = _Done(**meta["done"])
         join._outliving = Outliving(**meta["outliving"])
         join._matured_to, join._matured_at, join._closed_to = meta["matured"]
+        join._flow.restore(meta["flow"])
+        join._share.restore(meta["share"])
+        last, held_to, join._muted_to = meta["held"]
+        join._held = last, held_to
+        join._oldest, join._negative, join._waited = meta["known"]
         return join
 
 
@@ -795,6 +976,14 @@ def _predictions(
     columns["part"] = np.full(len(columns["lt"]), part, np.uint16)
     columns["offset"] = np.zeros(len(columns["lt"]), np.int64) if offset is None else np.array(offset, np.int64)
     return columns
+
+
+def without_heartbeats(outcomes: Columns) -> tuple[Columns, Columns]:
+    """Outcomes, and the heartbeats that were among them."""
+    beats = outcomes["label"] == _HEARTBEAT
+    if not beats.any():
+        return outcomes, {name: column[:0] for name, column in outcomes.items()}
+    return tuple({name: column[which] for name, column in outcomes.items()} for which in (~beats, beats))  # type: ignore[return-value]
 
 
 def _sorted(columns: Columns, *keys: str) -> tuple[Columns, I64]:

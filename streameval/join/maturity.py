@@ -1,8 +1,7 @@
 """Maturity: when a cohort's labels count as complete.
 
 Cohort k with end e matures at the least t >= max(maturity of the cohort before, e) at which every row that is there by
-t has its first label by t, or t >= its deadline: e + wait with proof that labels flow, else the time of the proof, at
-the latest e + wait + give_up.
+t has its first label by t, or t >= its deadline (see `Join`).
 
 Invariant: maturities ascend. All cohorts are computed at once, as the least fixed point of a monotone map: rows there
 by e make a running maximum; only *strays* (rows with logical time > e) make it iterate. More rows never make a
@@ -12,26 +11,13 @@ cohort mature earlier; `Join` relies on this to decide which late predictions st
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streameval.join.pauses import NEVER
+
 I64 = NDArray[np.int64]
-
-NEVER = 2**61
-"""Later than any time; its negative is earlier than any."""
-
-
-class Proof(Protocol):
-    """Knows when labels were seen to flow."""
-
-    def times(self, x: I64) -> I64:
-        """What is known of each time x, int64[c] ms, all below T.
-
-        0 when labels flowed in time, the logical time > x at which they came back, or a very large number where there
-        is no proof yet. An answer below T is final, and no answer may later become one below the T of this call.
-        """
 
 
 @dataclass(slots=True)
@@ -134,19 +120,21 @@ class Open:
         return np.where(self.labelled == self.rows, self.last, NEVER)
 
 
-def maturities(end: I64, complete: I64, deadline: I64, prior: int, where: I64, lt: I64, label: I64) -> I64:
-    """Maturity of each cohort.
+def maturities(
+    end: I64, complete: I64, deadline: I64, prior: int, where: I64, lt: I64, label: I64
+) -> tuple[I64, NDArray[np.bool_]]:
+    """Maturity of each cohort, and whether it was complete by then.
 
     Args: `end`, `complete`, `deadline` int64[c] ms, cohorts ascending; `prior` the maturity before the first; of
     strays: `where` int64[s] the cohort's position, `lt` and `label` int64[s]. An empty cohort has `complete` = -NEVER.
-    Returns int64[c], ascending.
+    Returns int64[c], ascending, and bool[c].
 
     >>> i = lambda *x: np.array(x, np.int64)
-    >>> maturities(i(10, 20), i(15, NEVER), i(110, 120), 0, i(), i(), i()).tolist()
+    >>> maturities(i(10, 20), i(15, NEVER), i(110, 120), 0, i(), i(), i())[0].tolist()
     [15, 120]
-    >>> maturities(i(10), i(15), i(110), 0, i(0), i(12), i(40)).tolist()  # a stray that came before 15 delays
+    >>> maturities(i(10), i(15), i(110), 0, i(0), i(12), i(40))[0].tolist()  # a stray that came before 15 delays
     [40]
-    >>> maturities(i(10), i(15), i(110), 0, i(0), i(16), i(40)).tolist()  # one that came after does not
+    >>> maturities(i(10), i(15), i(110), 0, i(0), i(16), i(40))[0].tolist()  # one that came after does not
     [15]
     """
     reached = np.maximum(end, prior)
@@ -158,5 +146,5 @@ def maturities(end: I64, complete: I64, deadline: I64, prior: int, where: I64, l
             np.maximum.at(needed, where[there], label[there])
         later = np.maximum.accumulate(np.maximum(np.maximum(end, prior), np.minimum(needed, deadline)))
         if not len(where) or np.array_equal(later, reached):
-            return later
+            return later, needed <= later
         reached = later

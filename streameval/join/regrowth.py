@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streameval.errors import InvariantError
-from streameval.join.join import Columns, Join, by_identity
-from streameval.join.maturity import NEVER
+from streameval.join.join import Columns, Join, by_identity, without_heartbeats
+from streameval.join.pauses import NEVER
 from streameval.join.pending import Pending
 
 STRETCH = 2**18  # as the join's own
@@ -60,7 +60,7 @@ class Regrowth(Join):
         p = by_identity(self._predictions.peek(until))
         keep = self._were_rows(p)
         rows = {name: column[keep] for name, column in p.items()}
-        outcomes = self._recent.run(self._outcomes.peek(until))
+        outcomes = self._recent.run(without_heartbeats(self._outcomes.peek(until))[0])
         runs = [*self._recent.runs, outcomes]
         pairs = self._pairs(rows, rows["ts"] // self.interval * self.interval, runs)
         if len(rows["hash"]):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from streameval.join.blob import Load
 from streameval.join.latest import latest
-from streameval.join.maturity import NEVER
+from streameval.join.pauses import NEVER
 from streameval.join.run import Run, narrow, search
 from streameval.join.tiers import due
 from streameval.order import chronological, order_by

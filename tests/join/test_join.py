@@ -10,10 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle import Oracle, Outcome, Prediction
 
+import streameval.join.flow as flow_module
 import streameval.join.join as join_module
+import streameval.join.proof as proof_module
 import streameval.join.run as run_module
 import streameval.join.tiers as tiers_module
-from streameval.join import NEVER, Advance, Join
+from streameval.join import NEVER, Advance, Join, Pauses
 
 COUNTERS = (
     "taken",
@@ -25,38 +27,11 @@ COUNTERS = (
     "repeated",
     "late",
     "unlabelled",
+    "unproven",
     "expired",
     "first_label",
     "stalled_since",
 )
-
-
-class Flow:
-    """Proof of labels: silent between the pairs of times given; the answer for x is known once T has passed it."""
-
-    def __init__(self, silences):
-        self.silences = silences
-
-    def one(self, x):
-        for begin, end in self.silences:
-            if begin <= x < end:
-                return end
-        return 0
-
-    def times(self, x):
-        return np.array([self.one(int(t)) for t in x], np.int64)
-
-
-class Known:
-    """The part of a proof that can be known at T = now."""
-
-    def __init__(self, flow, now):
-        self.flow, self.now = flow, now
-
-    def times(self, x):
-        assert (x < self.now).all()
-        shown = self.flow.times(x)
-        return np.where(shown >= self.now, NEVER, shown)
 
 
 def nothing(value):
@@ -119,12 +94,39 @@ def logs(draw_events, lateness):
     return parts
 
 
+HEARTBEAT = 9.0
 times = st.integers(0, 300)
 ids = st.integers(1, 6)
-labels = st.sampled_from([0.0, 1.0, 1.0, math.nan])
+labels = st.sampled_from([0.0, 1.0, 1.0, math.nan, HEARTBEAT])
 values = st.sampled_from([math.nan, 1.0, 2.5])
 predictions = st.lists(st.tuples(times, ids, st.sampled_from([0.25, 0.5]), st.integers(0, 2)), max_size=14)
 outcomes = st.lists(st.tuples(times, ids, labels, values), max_size=14)
+
+
+@st.composite
+def streams(draw):
+    """A feed with a name for each prediction, as real ones have it: labels after a while, silent now and then."""
+    n = draw(st.integers(10, 60))
+    gap, delay = draw(st.integers(1, 6)), draw(st.integers(0, 40))
+    silent, back = sorted(draw(st.tuples(times, times)))
+    lost, late = draw(st.booleans()), draw(st.booleans())
+    only_positives = draw(st.booleans())
+    chance = draw(st.randoms(use_true_random=False))
+    ps, os = {0: [], 2: []}, {1: [], 3: []}
+    for i in range(n):
+        at = i * gap
+        ps[2 * (i % 2)].append((at, 100 + i, 0.5, 0))
+        label = float(chance.random() < 0.6)
+        came = at + chance.randint(0, delay)
+        if label or not only_positives:
+            if silent < came <= back:
+                if lost:
+                    continue
+                came = back + (chance.randint(0, 5) if late else 0)
+            os[chance.choice([1, 1, 3])].append((came, 100 + i, label, math.nan))
+    if draw(st.booleans()):
+        os[1] += [(at, 1, HEARTBEAT, math.nan) for at in range(0, 300, draw(st.integers(5, 60)))]
+    return ps, {part: sorted(log) for part, log in os.items()}
 
 
 @st.composite
@@ -134,29 +136,32 @@ def worlds(draw):
         "wait": draw(st.sampled_from([0, 30, 120])),
         "amend": draw(st.sampled_from([0, 15, 100])),
         "early": draw(st.sampled_from([0, 10, 80])),
-        "give_up": draw(st.sampled_from([0, 25, 90])),
+        "give_up": draw(st.sampled_from([1, 25, 90])),
         "missing": draw(st.sampled_from(["negative", "drop"])),
         "kpis": draw(st.sampled_from([(), ("revenue",), ("clicks", "revenue")])),
     }
-    ps = {part: draw(predictions) for part in (0, 2)}
-    os = {part: draw(outcomes) for part in (1, 3)}
     if draw(st.booleans()):
-        ps = {k: sorted(v) for k, v in ps.items()}
-    if draw(st.booleans()):
-        ps = {k: v + v for k, v in ps.items()}
+        ps, os = draw(streams())
+    else:
+        ps = {part: draw(predictions) for part in (0, 2)}
+        os = {part: draw(outcomes) for part in (1, 3)}
+        if draw(st.booleans()):
+            ps = {k: sorted(v) for k, v in ps.items()}
+        if draw(st.booleans()):
+            ps = {k: v + v for k, v in ps.items()}
     edges = sorted(draw(st.lists(st.integers(0, 500), max_size=4, unique=True)))
-    silences = list(zip(edges[::2], edges[1::2], strict=False))
+    leaps = list(zip(edges[::2], edges[1::2], strict=False))
     return (
         config,
         logs(ps, draw(st.sampled_from([0, 20, 90]))),
         logs(os, draw(st.sampled_from([0, 40]))),
-        Flow(silences),
+        leaps,
     )
 
 
 def expected(world, until):
-    config, ps, os, flow = world
-    oracle = Oracle(**config)
+    config, ps, os, leaps = world
+    oracle = Oracle(**config, leaps=leaps)
     oracle.run(
         [
             Prediction(lt, part, seq, ts, h, s, v * 10 + ts % 2, v)
@@ -164,14 +169,27 @@ def expected(world, until):
             for seq, ts, lt, _, h, s, v in log
         ],
         [
-            Outcome(lt, part, seq, ts, h, label, {"revenue": value, "clicks": value * 3 + ts % 2})
+            Outcome(
+                lt,
+                part,
+                seq,
+                ts,
+                h,
+                label,
+                {"revenue": value, "clicks": value * 3 + ts % 2},
+                heartbeat=label == HEARTBEAT,
+            )
             for part, log in os.items()
             for seq, ts, lt, _, h, label, value in log
         ],
-        flow.one,
         until,
     )
     return oracle
+
+
+def known(leaps, now):
+    """The leaps that T has begun to pass by then."""
+    return Pauses([(begin, end) for begin, end in leaps if begin < now])
 
 
 def feed(join, part, log):
@@ -183,12 +201,13 @@ def feed(join, part, log):
     else:
         _, ts, lt, _, h, label, value = zip(*log, strict=True)
         revenue = np.array(value)
-        join.match(part, ts, lt, h, label, {"revenue": revenue, "clicks": revenue * 3 + np.array(ts) % 2})
+        kpis = {"revenue": revenue, "clicks": revenue * 3 + np.array(ts) % 2}
+        join.match(part, ts, lt, h, label, kpis, np.array(label) == HEARTBEAT)
 
 
 def read(world, until, choose):
     """Read all logs in chosen pieces and turns, advancing and restarting at chosen moments."""
-    config, ps, os, flow = world
+    config, ps, os, leaps = world
     join = Join(**config)
     waiting = {part: list(log) for part, log in {**ps, **os}.items()}
     clock = dict.fromkeys(waiting, -100)
@@ -203,7 +222,7 @@ def read(world, until, choose):
             # Logical times still to be read are the bound: T of real clocks is at most this.
             now = min([until, *(min(e[2] for e in log) for log in waiting.values() if log)])
             now = choose(st.integers(min(join.now, now) if join.now > -NEVER else -50, now))
-            acts.append(join.advance(now, Known(flow, now)))
+            acts.append(join.advance(now, known(leaps, now)))
         if choose(st.booleans()):
             meta, blobs = join.export(set(kept))
             kept.update(blobs)
@@ -211,7 +230,7 @@ def read(world, until, choose):
                 join = Join.restore(meta, kept.__getitem__)
     while join.now < until:
         now = choose(st.integers(max(join.now, -50) + 1, until))
-        acts.append(join.advance(now, Known(flow, now)))
+        acts.append(join.advance(now, known(leaps, now)))
     return join, Advance.join(acts) if acts else Advance()
 
 
@@ -222,6 +241,12 @@ def small(monkeypatch):
     monkeypatch.setattr(run_module, "_FILTERED", 3)
     monkeypatch.setattr(run_module, "_JOURNAL_SHARE", 0.6)
     monkeypatch.setattr(tiers_module, "FAN_OUT", 3)
+    monkeypatch.setattr(flow_module, "ESTABLISHED", 4)
+    monkeypatch.setattr(flow_module, "TRUSTED", 3)
+    monkeypatch.setattr(proof_module, "EXPECTED", 3)
+    monkeypatch.setattr(proof_module, "AT_MOST", 0.2)
+    monkeypatch.setattr(proof_module, "KNOWN", 4)
+    monkeypatch.setattr(proof_module, "SPAN", 6)
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
