@@ -177,6 +177,9 @@ class LabelFlow(Struct, frozen=True):
         Share | None, Meta(description="share of positives that came after maturity; null until amendments are over")
     ]
     waiting: Annotated[Events, Meta(description="predictions that wait for maturity")]
+    unproven: Annotated[
+        Events, Meta(description="predictions that left without labels, for nothing proved that these could have come")
+    ] = 0
 
 
 class Confusion(Struct, frozen=True):
@@ -481,13 +484,21 @@ class Mark(Data, frozen=True, kw_only=True):
     partition: Annotated[int, Meta(ge=0)]
     offset: Annotated[int, Meta(ge=0)]
     floor: Time
-    reason: Annotated[str, Meta(description="idle, empty, new, configuration, ...")]
+    reason: Annotated[
+        str,
+        Meta(
+            description="idle, entered, configuration, ...; ahead: the event at this offset lay beyond `floor`, as far "
+            "as the wall clock allowed, and was held until others confirmed it"
+        ),
+    ]
+    lineage: Annotated[str | None, Meta(description="its line of state; --fresh begins another")] = None
     detail: Annotated[str | None, Meta(description="the digest, where a configuration changed")] = None
 
     @classmethod
-    def of(cls, topic: str, partition: int, offset: int, floor: int, reason: str) -> Mark:
+    def of(cls, topic: str, partition: int, offset: int, floor: int, reason: str, lineage: str | None = None) -> Mark:
         """A mark whose floor is given in epoch milliseconds."""
-        return cls(topic=topic, partition=partition, offset=offset, floor=rfc3339(floor), reason=reason)
+        floor_at = rfc3339(floor)
+        return cls(topic=topic, partition=partition, offset=offset, floor=floor_at, reason=reason, lineage=lineage)
 
 
 RECORDS: Final[dict[str, type[Data]]] = {

@@ -28,6 +28,7 @@ from streameval.daemon.rebuild import regrow
 from streameval.daemon.reports import with_reports
 from streameval.engine import Engine
 from streameval.engine.clock import BEGINNING, Key
+from streameval.engine.model import ModelFold
 from streameval.engine.publisher import Published
 from streameval.engine.shard import Shard
 from streameval.errors import (
@@ -148,6 +149,8 @@ class _Run:
         self.total: int | None = None
         self.paused = self.ahead = False
         self.stalled: set[str] = set()
+        self.leaving: dict[str, int] = {}
+        self.astray: set[Key] = set()
         self.positions: dict[Key, int] = {}
         self.behind: dict[Key, int] = {}
         self.ends: dict[Key, int] = {}
@@ -171,7 +174,7 @@ class _Run:
             log.info("stopped", commits=0, records=0)
             return self.tally.summary(self.engine, time.monotonic() - self.began, stopped=True)
         wall = None if self.until_end else _epoch_ms
-        self.reading = Reading(self.transport, self.engine, marks, self.config.worker, wall)
+        self.reading = Reading(self.transport, self.engine, marks, self.config.worker, start.lineage, wall)
         self._assign(start)
         self.observer = Observer(self.engine, self.reading, self.tally, self.health, self.commits)
         log.info(
@@ -280,13 +283,8 @@ class _Run:
         self.transport.assign(positions, hints)
         now = time.monotonic()
         self.active = dict.fromkeys(positions, now)
-        for place, position in positions.items():
+        for place in positions:
             self.reading.set_floors(place)
-            if start.mode == "fresh" and start.record is not None and start.record.T is not None:
-                mark = self.engine.clocks.raise_floor(*place, position, start.record.T, "fresh")
-                self._collect([self.engine.mark(mark)] if mark is not None else [])
-        if start.mode == "fresh":
-            self._advance()
         self.read_to = dict(positions)
         self.behind = ends
         self.ends = dict(ends)
@@ -357,6 +355,7 @@ class _Run:
         self._collect(self.engine.advance())
         self.health.time = stream_time(self.engine)
         for name, fold in self.engine.models.items():
+            self._tell_left(name, fold)
             stalled = fold.join.stalled_since
             if (stalled is not None) != (name in self.stalled):
                 self.stalled ^= {name}
@@ -364,6 +363,26 @@ class _Run:
                     log.warning("labels_stalled", model=name, since=records.rfc3339(stalled))
                 else:
                     log.info("labels_flow", model=name)
+
+    def _tell_left(self, name: str, fold: ModelFold) -> None:
+        """Say that predictions leave without labels: when it begins, and when it is over, of how many."""
+        unproven = fold.join.unproven
+        if fold.left is not None and name not in self.leaving:
+            self.leaving[name] = unproven
+            log.warning(
+                "left_unlabelled",
+                model=name,
+                since=records.rfc3339(fold.left[0]),
+                reason="labels were silent: nothing proves that those of these predictions could have come",
+                cure="repair the feed of outcomes; where it is rare by nature, let it send heartbeats",
+            )
+        elif name in self.leaving and unproven == self.leaving[name] and fold.left is not None:
+            first, last = fold.left
+            fold.left = None
+            self.leaving.pop(name)
+            log.info("left_unlabelled_ended", model=name, since=records.rfc3339(first), until=records.rfc3339(last))
+        if name in self.leaving:
+            self.leaving[name] = unproven
 
     def _collect(self, published: list[Published]) -> None:
         for topic, key, value, sequence in published:
@@ -422,6 +441,27 @@ class _Run:
             self.health.lag[f"{topic}/{partition}"] = end - self.transport.position((topic, partition))
         newest = max((clock.max_ts for clock in clocks.values()), default=BEGINNING)
         self.health.newest = newest if newest > BEGINNING else None
+        self._compare_with_the_wall()
+
+    def _compare_with_the_wall(self) -> None:
+        """Say where a partition's clock is ahead of ours: it cannot be turned back, and what follows will be late."""
+        wall = _epoch_ms()
+        astray = set()
+        for place, clock in self.engine.clocks.partitions.items():
+            if clock.max_ts <= wall + self.config.max_ahead and not clock.held:
+                continue
+            astray.add(place)
+            if place not in self.astray:
+                newest = max([clock.max_ts, *(int(event.ts[0]) for event in clock.held)])
+                log.warning(
+                    "clock_ahead" if clock.max_ts > wall + self.config.max_ahead else "event_ahead",
+                    topic=place[0],
+                    partition=place[1],
+                    newest=records.rfc3339(newest),
+                    ahead_seconds=round((newest - wall) / 1000),
+                    cure="check the producer's clock; see StreamevalClockAhead in the runbook",
+                )
+        self.astray = astray
 
     def _look_at_itself(self, now: float) -> None:
         """Say how the run stands, to whoever serves that."""

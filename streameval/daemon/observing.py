@@ -24,7 +24,7 @@ EVERY: Final = 1.0
 """Seconds between two looks, at least."""
 SHARE: Final = 0.05
 """Of the loop's time that looks may take."""
-_COUNTED: Final = ("taken", "duplicates", "late", "unlabelled", "matched", "amended", "repeated", "orphans")
+_COUNTED: Final = ("taken", "duplicates", "late", "unlabelled", "unproven", "matched", "amended", "repeated", "orphans")
 
 
 class Observer:
@@ -61,7 +61,7 @@ class Observer:
             predictions=engine.counts.predictions - self._events[0],
             outcomes=engine.counts.outcomes - self._events[1],
             max_rows=engine.config.max_rows,
-            topics=self._topics(),
+            topics=self._topics(wall),
             models={name: self._model(name) for name in engine.models},
             records=dict(self.tally.records),
             commits=self.commits.copy(),
@@ -73,18 +73,20 @@ class Observer:
         """Seconds to the next look, after one that ``began`` then."""
         return max(EVERY, (time.monotonic() - began) / SHARE)
 
-    def _topics(self) -> dict[str, TopicVitals]:
+    def _topics(self, wall: float) -> dict[str, TopicVitals]:
         topics = self.engine.config.topics
-        return {topic: self._topic(topic) for topic in (*topics.predictions, *topics.outcomes)}
+        return {topic: self._topic(topic, wall) for topic in (*topics.predictions, *topics.outcomes)}
 
-    def _topic(self, topic: str) -> TopicVitals:
+    def _topic(self, topic: str, wall: float) -> TopicVitals:
         clocks = [(place, clock) for place, clock in self.engine.clocks.partitions.items() if place[0] == topic]
         # A floor says that the partition holds nothing back, so it trails nothing either.
         reached = [max(clock.max_ts, clock.floor) for _, clock in clocks if clock.entered]
         lags = [self.health.lag.get(f"{topic}/{partition}") for (_, partition), _ in clocks]
         known = [lag for lag in lags if lag is not None]
         newest = min(reached, default=BEGINNING)
+        furthest = max((clock.max_ts for _, clock in clocks), default=BEGINNING)
         return TopicVitals(
+            ahead=max(furthest / 1000 - wall, 0.0),
             read=self.reading.read[topic],
             lag=sum(known) if known and len(known) == len(lags) else None,
             newest=newest if newest > BEGINNING else None,

@@ -64,6 +64,7 @@ class Reading:
         transport, engine: Where events come from and where they go.
         marks: Values of the topic ``clock``; configuration marks among them are passed over.
         worker: Take the marks of this worker only: shards share the topic, and each has its own clock. None: all.
+        lineage: Take the marks of this line of state only: what an earlier one knew may be wrong. None: all.
         wall: Tells the time (epoch ms) that no event should be ahead of; None where that is not asked.
     """
 
@@ -73,6 +74,7 @@ class Reading:
         engine: Reader,
         marks: Iterable[bytes] = (),
         worker: str | None = None,
+        lineage: str | None = None,
         wall: Callable[[], int] | None = None,
     ) -> None:
         self.transport = transport
@@ -88,6 +90,8 @@ class Reading:
             mark = event.data
             own = worker is None or event.source == records.source_of(worker)
             if not own or not isinstance(mark, records.Mark) or mark.reason == "configuration":
+                continue
+            if lineage not in (None, mark.lineage):
                 continue
             place = mark.topic, mark.partition
             if mark.reason == AHEAD:

@@ -62,7 +62,7 @@ def regrow(
                 "than labels.wait and labels.amend together",
             )
     transport.assign(regrowth.starts)
-    reading = Reading(transport, regrowth, marks, core.worker)
+    reading = Reading(transport, regrowth, marks, core.worker, core.lineage)
     reading.ends = {place: ends[place] for place in regrowth.starts}
     while places := reading.places():
         if not go_on():

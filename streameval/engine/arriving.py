@@ -142,6 +142,7 @@ class Arriving:
             share_labelled=min(sum(past.labelled for past in through) / events, 1.0) if events else None,
             share_late_positives=late / positives if positives else None,
             waiting=waiting,
+            unproven=fresh.unproven_lately(at),
         )
 
     def provisional(self, at: int, fresh: Fresh) -> records.Provisional | None:

@@ -149,6 +149,8 @@ class Fresh:
         """The scores of the latest full group: bins int64[k] and counts int64[k]."""
         self.past: deque[Past] = deque()
         """Matured groups, oldest first."""
+        self.unproven: deque[tuple[int, int]] = deque()
+        """When predictions left unproven (ms), and how many."""
         self.closed = 0
         """Predictions that were taken in, in all."""
         self.matured_to: int | None = None
@@ -328,6 +330,16 @@ class Fresh:
         self.past.append(past)
         return Matured(group, bins, counts, past)
 
+    def left(self, at: int, predictions: int) -> None:
+        """So many predictions left without labels, whole cohorts of them, for want of proof that these had come."""
+        self.unproven.append((at, predictions))
+
+    def unproven_lately(self, at: int) -> int:
+        """How many did so in the last two waits; what is older is forgotten."""
+        while self.unproven and self.unproven[0][0] < at - 2 * self.wait - self.interval:
+            self.unproven.popleft()
+        return sum(count for left, count in self.unproven if left <= at)
+
     def late(self, start: np.ndarray) -> None:
         """Positives of the cohorts i64[n] that came after maturity."""
         if not self.past or not len(start):
@@ -369,6 +381,7 @@ class Fresh:
                 [p.first, p.last, p.at, p.delays.state(), p.events, p.labelled, p.positives, p.late] for p in self.past
             ],
             "over": self._over,
+            "unproven": [list(entry) for entry in self.unproven],
             "closed": self.closed,
             "matured_to": self.matured_to,
             "labelled": [labelled.astype(np.int16), narrow(self._labelled.ravel()[labelled])],
@@ -388,6 +401,7 @@ class Fresh:
             Past(first, last, at, Delays.restore(delays), *counts) for first, last, at, delays, *counts in state["past"]
         )
         self.closed, self.matured_to, self._over = state["closed"], state["matured_to"], state["over"]
+        self.unproven = deque((at, predictions) for at, predictions in state["unproven"])
         self._labelled.reshape(-1)[state["labelled"][0].astype(np.int64)] = state["labelled"][1]
         self._closings = [(at, start, score) for at, start, score in state["closings"]]
         self._labels = [tuple(columns) for columns in state["labels"]]

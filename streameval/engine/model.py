@@ -73,6 +73,8 @@ class ModelFold:
         self.earlier: dict[tuple[str, str], InForce] = {}
         """What an earlier lineage left in force, by version and segment."""
         self.counted_from: int | None = None
+        self.left: tuple[int, int] | None = None
+        """From when to when (prediction time, ms) cohorts left unproven, since somebody took note of it."""
         self.matured = 0
         self.unlabelled = 0
 
@@ -250,6 +252,8 @@ class ModelFold:
     def _distribute(self, matured: Cohorts, steps: list[tuple[int, CellKey, Rows]], now: int) -> None:
         self.matured += len(matured.ts)
         self.unlabelled += int((matured.label < 0).sum())
+        if matured.unproven.any():
+            self._leave(matured)
         first = self.join.first_label
         j = int(np.searchsorted(matured.at, NEVER if first is None else first))
         if j == len(matured.start):
@@ -283,6 +287,19 @@ class ModelFold:
                 for a, b in pairwise(cuts):
                     if ranked[a] != ABSENT:
                         self._plan((place, name, int(ranked[a])), own.take(order[a:b]), steps, now)
+
+    def _leave(self, matured: Cohorts) -> None:
+        """Note the cohorts that left whole, without labels."""
+        of_row = np.repeat(matured.unproven, np.diff(matured.bounds))
+        places = self.kinds.places(matured.kind[of_row])
+        at = np.repeat(matured.at, np.diff(matured.bounds))[of_row]
+        for place in distinct(places).tolist():
+            if place in self.fresh:
+                for moment, count in zip(*np.unique(at[places == place], return_counts=True), strict=True):
+                    self.fresh[place].left(int(moment), int(count))
+        start = matured.start[matured.unproven]
+        first = int(start[0]) if self.left is None else self.left[0]
+        self.left = first, int(start[-1]) + self.interval
 
     def _plan(self, key: CellKey, rows: Rows, steps: list[tuple[int, CellKey, Rows]], now: int) -> None:
         steps += [(at, key, due) for at, due in self._cell(key).plan(rows, now)]

@@ -61,7 +61,7 @@ class Publisher:
 
     def mark(self, mark: Mark) -> Published:
         """The record of an act of the wall clock. Not counted: what replaces it has the same key."""
-        data = records.Mark.of(mark.topic, mark.partition, mark.offset, mark.floor, mark.reason)
+        data = records.Mark.of(mark.topic, mark.partition, mark.offset, mark.floor, mark.reason, self.lineage)
         key = records.key_of(mark.topic, str(mark.partition), str(mark.offset))
         value = self._encode(data, key, mark.floor, mark.floor)
         return Published(self.topics.clock, key, value, None)

@@ -142,6 +142,12 @@ def _reading(vitals: Vitals) -> Iterator[Metric]:
         [((name,), t.newest / 1000) for name, t in topics if t.newest is not None],
         ("topic",),
     )
+    yield _gauge(
+        "clock_ahead_seconds",
+        "How far the newest event of an input topic is ahead of the wall clock; 0 where it is not.",
+        [((name,), t.ahead) for name, t in topics],
+        ("topic",),
+    )
     if vitals.time is not None:
         yield _gauge(
             "stream_time_seconds", "T, which everything published follows, since the epoch.", [((), vitals.time / 1000)]
@@ -196,6 +202,12 @@ def _joining(vitals: Vitals) -> Iterator[Metric]:
     yield _counter("predictions_late", "Predictions later than their cohort's maturity.", told(lambda m: m.late), by)
     yield _counter(
         "predictions_unlabelled", "Predictions that matured without an outcome.", told(lambda m: m.unlabelled), by
+    )
+    yield _counter(
+        "predictions_unproven",
+        "Those of them that left with their whole cohort, for nothing proved that its labels could have come.",
+        told(lambda m: m.unproven),
+        by,
     )
     yield _counter("outcomes_matched", "Outcomes that met a prediction.", told(lambda m: m.matched), by)
     yield _counter("outcomes_amending", "Outcomes that corrected an earlier one.", told(lambda m: m.amended), by)

@@ -28,12 +28,16 @@ class Pulse(Protocol):
 
 
 class TopicVitals(msgspec.Struct, frozen=True):
-    """One input topic: events read, events between the position and the end (None: not known yet), and how far its
-    slowest partition that has any event has come in event time (epoch ms)."""  # noqa: D205, D209 - one sentence
+    """One input topic.
+
+    Events read; events between the position and the end (None: not known yet); how far its slowest partition that has
+    any event has come in event time (epoch ms); how far its furthest is ahead of the wall clock (seconds).
+    """
 
     read: int = 0
     lag: int | None = None
     newest: int | None = None
+    ahead: float = 0.0
 
 
 class ModelVitals(msgspec.Struct, frozen=True):
@@ -45,6 +49,7 @@ class ModelVitals(msgspec.Struct, frozen=True):
     duplicates: int = 0
     late: int = 0
     unlabelled: int = 0
+    unproven: int = 0
     matched: int = 0
     amended: int = 0
     repeated: int = 0

@@ -20,13 +20,6 @@ RATE = 50  # predictions a second of stream time
 BATCH = 50_000
 
 
-class Flowing:
-    """Labels always in time."""
-
-    def times(self, x):
-        return np.zeros(len(x), np.int64)
-
-
 def rss() -> int:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
 
@@ -63,7 +56,7 @@ def fill(join: Join, columns: tuple[np.ndarray, ...], batch: int = BATCH) -> flo
     for low in range(0, n, batch):
         s = slice(low, low + batch)
         join.put(0, ts[s], ts[s], h[s], score[s], kind[s], version[s])
-        join.advance(int(ts[s][-1]) + 1, Flowing())
+        join.advance(int(ts[s][-1]) + 1)
     return time.process_time() - began
 
 
@@ -89,7 +82,7 @@ def large(n: int) -> None:
         for low in range(0, m, size):
             s = slice(low, low + size)
             join.match(1, at[s], at[s], h[pick[s]], label[s], {})
-            join.advance(int(at[s][-1]), Flowing())
+            join.advance(int(at[s][-1]))
         line(f"match and advance, batches of {size:,}", time.process_time() - began, m, base)
         now = int(at[-1]) + 1
     blobs: dict[str, np.ndarray] = {}
@@ -100,7 +93,7 @@ def large(n: int) -> None:
     m = 20_000
     at = np.full(m, now)
     join.match(1, at, at, h[rng.permutation(n)[:m]], np.ones(m), {})
-    join.advance(now + 1, Flowing())
+    join.advance(now + 1)
     began = time.process_time()
     meta, more = join.export(set(blobs))
     line("export, after 20k outcomes", time.process_time() - began, m)
@@ -112,7 +105,7 @@ def large(n: int) -> None:
     line("restore", time.process_time() - began, n)
     print(f"   {held / 1e6:.0f} MB; first advance after it builds the cohort index")
     began = time.process_time()
-    join.advance(now + 60 * DAY, Flowing())
+    join.advance(now + 60 * DAY)
     line("mature and expire all", time.process_time() - began, n, bare(ts, ts, h, score, kind))
 
 
@@ -137,7 +130,7 @@ def steady() -> None:
             if low >= 200_000:
                 at = ts[o] + 200_000
                 join.match(1, at, at, h[o], label[o], {})
-            matured += len(join.advance(int(ts[s][-1]) + 1, Flowing()).matured.ts)
+            matured += len(join.advance(int(ts[s][-1]) + 1).matured.ts)
         line(f"whole join, advance every {size:,} events, matured {matured:,}", time.process_time() - began, top)
 
 
@@ -157,8 +150,8 @@ def sparse() -> None:
             join.put(0, ts[s], ts[s], h[s], zero[s], zero[s], zero[s])
             at = ts[s] + DAY
             join.match(1, at, at, h[s], zero[s], {})
-            rows += len(join.advance(int(ts[s][-1]) + 1, Flowing()).matured)
-        rows += len(join.advance(int(ts[top - 1]) + 10 * DAY, Flowing()).matured)
+            rows += len(join.advance(int(ts[s][-1]) + 1).matured)
+        rows += len(join.advance(int(ts[top - 1]) + 10 * DAY).matured)
         line(f"advance every {size:,}, cohorts {rows:,}", time.process_time() - began, top)
 
 
