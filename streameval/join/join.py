@@ -180,10 +180,12 @@ class Join:
 
     >>> join = Join(interval=10, wait=100, amend=50, early=5, give_up=1000, missing="negative", kpis=())
     >>> join.put(0, [3, 4], [3, 4], [11, 12], [.5, .9], [0, 0], [0, 0])
-    >>> join.match(1, [8, 20, 110], [8, 20, 110], [0, 12, 0], [np.nan, 1.0, np.nan], {}, [True, False, True])
+    >>> join.match(1, [20], [20], [12], [1.0], {})
+    >>> beats = np.arange(5, 205, 25)
+    >>> join.match(1, beats, beats, beats, beats * np.nan, {}, beats > 0)
     >>> acts = join.advance(200)
     >>> acts.matured.label.tolist(), acts.matured.at.tolist()
-    ([0, 1], [170])
+    ([0, 1], [110])
     """
 
     def __init__(

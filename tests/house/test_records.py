@@ -169,7 +169,7 @@ def test_the_bytes_are_those_that_were_promised():
         b'"type":"streameval.clock","subject":"fraud/7/*","time":"2023-11-14T22:13:20.000Z",'
         b'"sequence":5,"datacontenttype":"application/json",'
         b'"data":{"topic":"predictions","partition":3,"offset":17,"floor":"2023-11-14T22:13:20.000Z","reason":"idle",'
-        b'"detail":null}}'
+        b'"lineage":null,"detail":null}}'
     )
 
 
