@@ -1,13 +1,12 @@
 """Proof that the labels of a time have come: whether predictions got as many as predictions use to get.
 
 After labels were silent nobody knows whether they were late or are lost. Late ones come when the feed comes back; where
-nearly none has come, some are lost, and predictions around, of which only some labels are, would count as negatives.
+far fewer have come than should, for a while or all the time, some are lost or still to come, and predictions around, of
+which only some labels are there, would count as negatives. A lack of less than `LACK` cannot be told from a change of
+the prevalence, and one that chance explains (in one of a thousand silences) is none.
 
-A stretch of predictions tells that if it should have `EXPECTED` labels (more where there are many stretches to look
-at) and has no more than an eighth of them: by chance after less than one of a thousand silences. A share of labels that
-is lost everywhere alike cannot be told from a change of the prevalence.
-
-Source: Poisson's law: P(X <= 1 | 12) = 8e-5, P(X <= 2 | 21) = 2e-7, P(X <= 3 | 30) = 5e-10.
+Source: the number of labels of a stretch is a Poisson one; Chernoff's bound of its lower tail,
+P(X <= k) <= exp(-(m - k + k ln(k / m))), over all stretches at scales that double (a scan statistic).
 """
 
 from __future__ import annotations
@@ -17,12 +16,15 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import xlogy
 
 I64 = NDArray[np.int64]
 
 EXPECTED: Final = 12
-AT_MOST: Final = 0.125
-"""Of the labels expected: with no more, some are lost."""
+"""Labels of which a pause makes something to be judged."""
+LACK: Final = 0.4
+"""Share of the labels expected of a stretch that has to be missing."""
+CHANCE: Final = 1e-3
 SPAN: Final = 200
 """Labels from which on the share is counted anew, beside the last one."""
 KNOWN: Final = 25
@@ -90,22 +92,31 @@ class LabelledShare:
 
 
 def lost(rows: I64, labelled: I64, share: LabelledShare) -> bool:
-    """Whether there is a stretch of cohorts, ascending in time, whose labels did not come.
+    """Whether there is a stretch of cohorts, ascending in time, whose labels did not all come.
 
     Args: `rows`, `labelled` int64[c] of each.
 
     >>> share = LabelledShare(100, 50)
-    >>> lost(np.full(9, 10), np.array([5, 5, 5, 1, 0, 0, 5, 5, 5]), share)
+    >>> lost(np.full(9, 10), np.array([5, 5, 5, 0, 0, 0, 5, 5, 5]), share)
     True
-    >>> lost(np.full(9, 10), np.array([5, 5, 5, 2, 0, 2, 5, 5, 5]), share)
+    >>> lost(np.full(9, 10), np.array([5, 3, 6, 2, 4, 3, 5, 5, 5]), share)
     False
     """
     if not share.labelled or not len(rows):
         return False
     total, labels = np.concatenate([[0], np.cumsum(rows)]), np.concatenate([[0], np.cumsum(labelled)])
-    stretches = int(total[-1]) * share.labelled / share.rows / EXPECTED
-    expected = EXPECTED + (2.0 * log(stretches) if stretches > 1.0 else 0.0)
-    end = np.searchsorted(total, total[:-1] + ceil(expected * share.rows / share.labelled))
-    begin = np.flatnonzero(end < len(total))
-    found = labels[end[begin]] - labels[begin]
-    return bool((found <= expected * AT_MOST).any())
+    each = share.labelled / share.rows
+    everything = int(total[-1]) * each
+    # A stretch can begin at every label.
+    beyond = log(max(everything, 1.0) / CHANCE)
+    scale = beyond
+    while scale <= everything:
+        end = np.searchsorted(total, total[:-1] + ceil(scale / each))
+        begin = np.flatnonzero(end < len(total))
+        expected = (total[end[begin]] - total[begin]) * each
+        came = labels[end[begin]] - labels[begin]
+        told = expected - came + xlogy(came, came / expected)
+        if ((came <= (1.0 - LACK) * expected) & (told >= beyond)).any():
+            return True
+        scale *= 2.0
+    return False

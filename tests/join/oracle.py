@@ -6,6 +6,8 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass, field
 
+import numpy as np
+
 import streameval.join.flow as flow_module
 import streameval.join.proof as proof_module
 
@@ -385,17 +387,11 @@ class Oracle:
         if k < proof_module.KNOWN:
             n = sum(rows for start, rows, _ in self.snapshot if start + self.interval > self.held_to)
             k = sum(labels for start, _, labels in self.snapshot if start + self.interval > self.held_to)
-        stretches = sum(rows for _, rows, _ in held) * k / n / proof_module.EXPECTED if n and k else 0
-        expected = proof_module.EXPECTED + (2 * math.log(stretches) if stretches > 1 else 0)
-        for i in range(len(held) if k else 0):
-            rows = labels = 0
-            for j in range(i, len(held)):
-                rows, labels = rows + held[j][1], labels + held[j][2]
-                if rows >= math.ceil(expected * n / k):
-                    if labels <= proof_module.AT_MOST * expected:
-                        age = self.oldest if self.waited else self.wait
-                        touched = {start for start in self.open() if start + self.interval <= self.held_to}
-                        self.lacking |= {s for s in touched if s + self.interval > self.held_from - age}
-                    break
+        share = proof_module.LabelledShare(n, k)
+        rows, labelled = (np.array([entry[i] for entry in held], np.int64) for i in (1, 2))
+        if proof_module.lost(rows, labelled, share):
+            age = self.oldest if self.waited else self.wait
+            touched = {start for start in self.open() if start + self.interval <= self.held_to}
+            self.lacking |= {start for start in touched if start + self.interval > self.held_from - age}
         self.judged_to = self.held_to
         self.held_to = self.muted_to = -FOREVER

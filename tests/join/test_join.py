@@ -244,7 +244,7 @@ def small(monkeypatch):
     monkeypatch.setattr(flow_module, "ESTABLISHED", 4)
     monkeypatch.setattr(flow_module, "TRUSTED", 3)
     monkeypatch.setattr(proof_module, "EXPECTED", 3)
-    monkeypatch.setattr(proof_module, "AT_MOST", 0.2)
+    monkeypatch.setattr(proof_module, "CHANCE", 0.1)
     monkeypatch.setattr(proof_module, "KNOWN", 4)
     monkeypatch.setattr(proof_module, "SPAN", 6)
 

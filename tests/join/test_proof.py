@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,3 +53,20 @@ def test_labels_that_are_lost_for_long_enough_to_matter_are_missed():
             labels[200:240] = 0
             missed += lost(np.full(500, n // 500), labels, share)
         assert missed >= 95
+
+
+@pytest.mark.parametrize("left", [0.1, 0.5])
+def test_labels_of_which_a_part_came_are_missed_over_a_longer_time(left):
+    rng = np.random.default_rng(3)
+    share, missed = LabelledShare(100_000, 30_000), 0
+    for _ in range(100):
+        labels = rng.binomial(4, 0.3, 500)
+        labels[100:250] = rng.binomial(labels[100:250], left)
+        missed += lost(np.full(500, 4), labels, share)
+    assert missed >= 95
+
+
+def test_a_prevalence_that_is_a_little_lower_loses_nothing():
+    rng = np.random.default_rng(4)
+    share = LabelledShare(100_000, 40_000)
+    assert sum(lost(np.full(500, 20), rng.binomial(20, 0.35, 500), share) for _ in range(100)) <= 1
