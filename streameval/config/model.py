@@ -71,7 +71,8 @@ class Labels(Section):
     """How long labels take, and what a missing one means."""
 
     wait: PositiveDuration = setting(
-        "time after a prediction by which its outcome is expected; a prediction matures at the latest then",
+        "time after a prediction by which its outcome is expected, counted while labels flow; it matures then at the "
+        "latest",
         change="restarts",
         restarts=_LEARNING,
         default=DAY,
@@ -104,7 +105,7 @@ class Labels(Section):
     early: Duration = setting("how long an outcome that precedes its prediction is kept", default=HOUR)
     amend: Duration = setting("how long after maturity corrections of a label are still taken in", default=DAY)
     give_up: PositiveDuration = setting(
-        "when no labels flow at all, predictions leave unlabelled this long after their interval; never less than wait",
+        "how long labels may be silent beyond wait, before what waits for them leaves unlabelled; never less than wait",
         default=7 * DAY,
     )
 
