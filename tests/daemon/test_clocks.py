@@ -57,6 +57,13 @@ def rejected(live: Live) -> list[tuple[str, int]]:
     return [(one["reason"], one["offset"]) for one in data]
 
 
+def goes_on(live: Live, at: int) -> bool:
+    """One more event of each kind, so that what is silent is so alone; whether it has been marked for it."""
+    live.broker.append("predictions", 0, [prediction(at)])
+    live.broker.append("outcomes", 0, [event(at, label=1)])
+    return any(b'"idle"' in record.value for record in live.broker.published.get("clock", []))
+
+
 def test_one_event_ahead_of_the_wall_clock_is_held_said_and_refused_when_the_next_is_not(live: Live) -> None:
     now = time.time_ns() // 1_000_000
     with structlog.testing.capture_logs() as lines:
@@ -79,18 +86,22 @@ def test_one_event_ahead_of_the_wall_clock_is_held_said_and_refused_when_the_nex
 
 def test_a_clock_that_others_confirmed_is_told_and_a_fresh_start_lives_in_the_present(live: Live) -> None:
     now = time.time_ns() // 1_000_000
+    # Silent from now on: it is marked idle, with a floor in the future.
+    live.broker.append("outcomes", 1, [event(now - 2 * HOUR, label=1)])
     with structlog.testing.capture_logs() as lines:
         for topic, make in (("predictions", prediction), ("outcomes", lambda at: event(at, label=1))):
             live.broker.append(topic, 0, [make(now - HOUR), *(make(now + 400 * DAY + i) for i in range(5))])
         wait_for(live, lambda: len(told(lines, "clock_ahead")) == 2)
-        live.caught_up()
+        wait_for(live, lambda: goes_on(live, now + 401 * DAY))
         assert live.stop().time > now + 399 * DAY
     for topic, make in (("predictions", prediction), ("outcomes", lambda at: event(at, label=1))):
         live.broker.append(topic, 0, [make(now - HOUR + 60_000 * i) for i in range(1, 60)])
     fresh = Daemon(live.config, transport=MemoryTransport(live.broker))
+    live.broker.append("outcomes", 1, [event(now - HOUR, label=1)])
     assert fresh.run(until_end=True, fresh=True).time < now
     # And so does every later start: marks of the line of state before are not its own.
     live.broker.append("predictions", 0, [prediction(now)])
+    live.broker.append("outcomes", 1, [event(now, label=1)])
     again = Daemon(live.config, transport=MemoryTransport(live.broker)).run(until_end=True)
     assert again.time is not None
     assert again.time < now
