@@ -9,8 +9,9 @@ with the number of combinations of their values.
 A row stays where it was counted when it matured, so that an amendment finds it: rows that had matured before their text
 got its place stay with `OTHER`, and those of a version that has retired since are nowhere any more.
 
-Only so many values of a name are candidates: of each partition the first `CANDIDATES` that differ, in the order of its
-log. Once all places are taken the others are forgotten, and whatever is new shares one code.
+Only so many values of a name can get a place: of each partition the first `CANDIDATES` that differ, in the order of its
+log. All others have a hash for a code, by which they find the place that another partition's candidate got. Once all
+places are taken, what has none is forgotten, and whatever is new shares one code.
 
 Invariant: which row belongs to which place is a function of the partitions' logs, and of the cohorts that closed and
 matured, in order.
@@ -36,7 +37,7 @@ VERSIONS: Final = 20
 ABSENT: Final = -1
 """The place of a segment value that the event does not have."""
 CANDIDATES: Final = 1000
-"""Values of one segment name that a partition's log may name for a place."""
+"""Values of one segment name that a partition's log may propose for a place."""
 IDENTITIES: Final = 20_000
 """Versions that have a code of their own; past it they share codes by hash, and get no place."""
 
@@ -44,6 +45,8 @@ _STRANGER: Final = 0
 """The code of all texts that cannot get a place."""
 _NOT_GIVEN: Final = 1
 """The code of a value that the event does not have."""
+_HASHED: Final = 1 << 62
+"""Codes from here on are hashes: of a value that its partition did not propose."""
 
 
 class _Places:
@@ -72,11 +75,15 @@ class _Places:
 
     def of(self, code: np.ndarray, start: np.ndarray) -> np.ndarray:
         """int16[n]: the places of rows, `limit` for none, by their codes [n] and cohorts, int64[n] (starts, ms)."""
-        place: np.ndarray = self._place[code]
+        place = self._at(code)
         if self._since and len(start) and int(start.min()) < max(self._since):
             since = np.full(self.limit + 2, BEGINNING)  # the last two are for `limit` and ABSENT
             since[: len(self._since)] = self._since
             place[start < since[place]] = self.limit
+        return place
+
+    def _at(self, code: np.ndarray) -> np.ndarray:
+        place: np.ndarray = self._place[code]
         return place
 
     def admit(self, code: np.ndarray, bounds: np.ndarray, since: np.ndarray) -> None:
@@ -89,7 +96,7 @@ class _Places:
         """
         if self._free() is None:
             return
-        rows = np.flatnonzero(self._place[code] == self.limit)
+        rows = np.flatnonzero(self._at(code) == self.limit)
         cohort = np.searchsorted(bounds, rows, side="right") - 1
         cuts = np.flatnonzero(np.diff(cohort, prepend=-1, append=len(since)))
         for low, high in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
@@ -215,9 +222,9 @@ class Values(_Places):
         self._candidates: dict[int, set[int]] = {}
 
     def coded(self, part: int, column: Texts) -> np.ndarray:
-        """int32[n]: the codes of n values ("" is none) that follow in a partition's log."""
+        """uint64[n]: the codes of n values ("" is none) that follow in a partition's log."""
         known = self._candidates.setdefault(part, set()) if self._free() is not None else None
-        return np.array([self._code(text, known) for text in column.distinct], np.int32)[column.code]
+        return np.array([self._code(text, known) for text in column.distinct], np.uint64)[column.code]
 
     def _code(self, text: str, known: set[int] | None) -> int:
         if not text:
@@ -228,10 +235,20 @@ class Values(_Places):
         if code in known:
             return code
         if len(known) == CANDIDATES:
-            return _STRANGER
+            return _hash(text)
         code = self._new(text) if code is None else code
         known.add(code)
         return code
+
+    def _at(self, code: np.ndarray) -> np.ndarray:
+        hashed = code >= _HASHED
+        if not hashed.any():
+            return super()._at(code)
+        place = super()._at(np.where(hashed, _STRANGER, code))
+        for one, text in enumerate(self.names):
+            if text is not None:
+                place[code == _hash(text)] = one
+        return place
 
     def admit(self, code: np.ndarray, bounds: np.ndarray, since: np.ndarray) -> None:
         """Give places to the values of closed cohorts, in their order: see the base."""
@@ -250,3 +267,7 @@ class Values(_Places):
         """Continue from ``state``."""
         super().restore(state)
         self._candidates = {part: set(codes.tolist()) for part, codes in state["candidates"]}
+
+
+def _hash(text: str) -> int:
+    return _HASHED | xxhash.xxh3_64_intdigest(text.encode()) >> 2
