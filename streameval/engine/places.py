@@ -45,8 +45,9 @@ _STRANGER: Final = 0
 """The code of all texts that cannot get a place."""
 _NOT_GIVEN: Final = 1
 """The code of a value that the event does not have."""
-_HASHED: Final = 1 << 62
-"""Codes from here on are hashes: of a value that its partition did not propose."""
+_HASHED: Final = 1 << 31
+"""Codes from here on are hashes: of a value that its partition did not propose. One of a million such values meets the
+hash of one that has a place with probability 0.02, and is counted there."""
 
 
 class _Places:
@@ -222,9 +223,9 @@ class Values(_Places):
         self._candidates: dict[int, set[int]] = {}
 
     def coded(self, part: int, column: Texts) -> np.ndarray:
-        """uint64[n]: the codes of n values ("" is none) that follow in a partition's log."""
+        """uint32[n]: the codes of n values ("" is none) that follow in a partition's log."""
         known = self._candidates.setdefault(part, set()) if self._free() is not None else None
-        return np.array([self._code(text, known) for text in column.distinct], np.uint64)[column.code]
+        return np.array([self._code(text, known) for text in column.distinct], np.uint32)[column.code]
 
     def _code(self, text: str, known: set[int] | None) -> int:
         if not text:
@@ -270,4 +271,4 @@ class Values(_Places):
 
 
 def _hash(text: str) -> int:
-    return _HASHED | xxhash.xxh3_64_intdigest(text.encode()) >> 2
+    return _HASHED | xxhash.xxh3_64_intdigest(text.encode()) >> 33

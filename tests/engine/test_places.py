@@ -203,3 +203,10 @@ def test_many_combinations_of_values_cost_what_few_cost() -> None:
         assert sizes[1] < 1.1 * sizes[0] < 5_000 * names
     assert min(cost.reading for cost, _ in many) < 1.5 * min(cost.reading for cost, _ in few)
     assert min(sum(cost.commits) for cost, _ in many) < 1.5 * min(sum(cost.commits) for cost, _ in few)
+
+
+def test_an_id_for_a_value_costs_no_more_than_a_partition_may_propose() -> None:
+    _, engine = run(combined(5_000, 1, 10**9, together=False), measured(1), 1000)
+    (values,) = engine.models["fraud"].values
+    assert len(values.state()["texts"]) == places_module.CANDIDATES
+    assert len(codec.encode(values.state())) < 25 * places_module.CANDIDATES
