@@ -280,8 +280,12 @@ class Data(Struct, frozen=True, kw_only=True):
 
 
 Model = Annotated[str, Meta(description="name of the model")]
-Version = Annotated[str, Meta(description="version of the model; 0 where events carry none")]
-Segment = Annotated[str, Meta(description="* for all predictions, or name=value")]
+Version = Annotated[
+    str, Meta(description="version of the model; 0 where events carry none, ~other for all without a key of their own")
+]
+Segment = Annotated[
+    str, Meta(description="* for all predictions, or name=value; name=~other for all without a key of their own")
+]
 
 
 class Threshold(Data, frozen=True, kw_only=True):

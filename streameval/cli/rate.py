@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from streameval.config import Config
+from streameval.events.columns import OTHER_MODEL
 from streameval.events.contract import ModelSpec
 from streameval.events.decode import Decoder
 from streameval.events.mapping import TopicMapping
@@ -44,7 +45,7 @@ def measured(config: Config, transport: Transport) -> Rate | None:
             while not transport.caught_up((topic, partition)) and sum(map(len, times)) < _SAMPLE:
                 for batch in transport.poll(_SAMPLE, 1.0):
                     rows, _ = decoder.predictions(batch)
-                    times.append(rows.ts[rows.kind >= 0])
+                    times.append(rows.ts[rows.model != OTHER_MODEL])
             ts = np.concatenate(times)
             if len(ts) < 2:
                 continue

@@ -47,8 +47,8 @@ class Examples:
         return len(self.cohort)
 
     def ordered(self) -> Examples:
-        """By cohort, and within one by a hash of the id."""
-        order = np.lexsort((mixed(self.id_hash, _ORDER), self.cohort))
+        """By cohort, and within one by a hash of the id; then by score and label: versions in a cell may share ids."""
+        order = np.lexsort((self.label, self.bins, mixed(self.id_hash, _ORDER), self.cohort))
         return Examples(self.cohort[order], self.id_hash[order], self.bins[order], self.label[order])
 
     def uniform(self) -> npt.NDArray[np.float64]:

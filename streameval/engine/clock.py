@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from streameval.events.columns import Outcomes, Predictions
+from streameval.events.columns import Outcomes, Predictions, Texts
 from streameval.join.pauses import NEVER, Pauses
 
 DAY = 86_400_000
@@ -234,7 +234,12 @@ class PartitionClock:
 
 def held_to(held: Sequence[Any]) -> list[dict[str, Any]]:
     """Plain values of held events."""
-    return [{f.name: getattr(columns, f.name) for f in fields(columns)} for columns in held]
+    states = [{f.name: getattr(columns, f.name) for f in fields(columns)} for columns in held]
+    for event in states:
+        if "version" in event:
+            event["version"] = event["version"].state()
+            event["segments"] = [column.state() for column in event["segments"]]
+    return states
 
 
 def held_from(state: list[dict[str, Any]], columns: type[Predictions | Outcomes]) -> list[Any]:
@@ -242,8 +247,9 @@ def held_from(state: list[dict[str, Any]], columns: type[Predictions | Outcomes]
     held = []
     for saved in state:
         event = dict(saved)
-        if "kinds" in event:
-            event["kinds"] = [(model, version, tuple(values)) for model, version, values in event["kinds"]]
+        if "version" in event:
+            event["version"] = Texts.restore(event["version"])
+            event["segments"] = [Texts.restore(column) for column in event["segments"]]
         held.append(columns(**event))
     return held
 

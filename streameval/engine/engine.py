@@ -30,12 +30,13 @@ from streameval.engine.rows import PARTITIONS, Output, TooLate
 from streameval.engine.shard import Shard
 from streameval.errors import ConfigChangeError, StateVersionError
 from streameval.evaluate.calibration.champion import CalibrationMap
-from streameval.events.columns import NO_MODEL, Batch, Outcomes, Predictions
+from streameval.events.columns import OTHER_MODEL, Batch, Outcomes, Predictions
 from streameval.events.contract import ModelSpec
 from streameval.events.decode import Decoder
 from streameval.events.mapping import TopicMapping
 from streameval.events.rejected import RejectedData, Rejection, RejectionLedger
 from streameval.join import NEVER, Join
+from streameval.order import distinct
 
 SCHEMA = 1
 """Version of the engine's state."""
@@ -172,30 +173,12 @@ class Engine:
 
     def _put(self, columns: Predictions, logical: np.ndarray) -> None:
         part = self._part(self.prediction_topics, columns)
-        by_model: dict[str, list[int]] = {}
-        for code, (model, _, _) in enumerate(columns.kinds):
-            by_model.setdefault(model, []).append(code)
-        whole = len(by_model) == 1 and not (columns.kind == NO_MODEL).any()
-        for model, codes in by_model.items():
-            local = np.full(len(columns.kinds), -1, dtype=np.int32)
-            local[codes] = np.arange(len(codes), dtype=np.int32)
-            kinds = [columns.kinds[code][1:] for code in codes]
-            rows: Any = slice(None)
-            if not whole:
-                rows = np.flatnonzero((columns.kind >= 0) & (local[columns.kind] >= 0))
-                if len(rows) == 0:
-                    continue
-            self.models[model].put(
-                part,
-                columns.offset[rows],
-                columns.ts[rows],
-                logical[rows],
-                columns.id_hash[rows],
-                columns.score[rows],
-                local[columns.kind[rows]],
-                kinds,
-                None if columns.propensity is None else columns.propensity[rows],
-            )
+        present = distinct(columns.model).tolist()
+        for code in present:
+            if code != OTHER_MODEL:
+                mine = columns.model == code
+                own = columns if len(present) == 1 else columns.take(mine)
+                self.models[self.specs[code].name].put(part, own, logical[mine])
 
     def _match(self, columns: Outcomes, logical: np.ndarray) -> None:
         part = self._part(self.outcome_topics, columns)

@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streameval.engine.cell import Cell
+from streameval.engine.clock import BEGINNING
 from streameval.engine.comparing import Comparing
 from streameval.engine.fresh import Fresh, Tick
-from streameval.engine.kinds import ABSENT, VERSIONS, Kinds
+from streameval.engine.places import ABSENT, VERSIONS, Values, Versions
 from streameval.engine.rows import PARTITIONS, Output, Rows, TooLate
 from streameval.engine.thinning import marked, thin
 from streameval.engine.window import Block, Correction
 from streameval.evaluate.calibration.champion import CalibrationMap
+from streameval.events.columns import Predictions
 from streameval.evidence.binary import BinaryEvidence
 from streameval.join import NEVER, Amendments, Cohorts, Join, Labelled, Pauses
 from streameval.order import distinct
@@ -53,7 +55,10 @@ class ModelFold:
         self.interval = interval
         self.names = tuple(config.segments)
         self.kpis = tuple(config.kpis)
-        self.kinds = Kinds(self.names)
+        self.versions = Versions()
+        self.values = [Values() for _ in self.names]
+        self.matured_to = BEGINNING
+        """Start of the last cohort that has matured (ms)."""
         labels = config.labels
         self.join = Join(
             interval=interval,
@@ -64,6 +69,7 @@ class ModelFold:
             missing=labels.missing,
             kpis=self.kpis,
             shards=PARTITIONS,
+            tags=len(self.names),
         )
         self.cells: dict[CellKey, Cell] = {}
         self.fresh: dict[int, Fresh] = {}
@@ -80,28 +86,13 @@ class ModelFold:
 
     # -- events in -----------------------------------------------------------------------------------------------------
 
-    def put(
-        self,
-        part: int,
-        offset: np.ndarray,
-        ts: np.ndarray,
-        lt: np.ndarray,
-        id_hash: np.ndarray,
-        score: np.ndarray,
-        kind: np.ndarray,
-        kinds: list[tuple[str, tuple[str, ...]]],
-        propensity: np.ndarray | None = None,
-    ) -> None:
-        """Predictions of one partition, in log order; ``kind`` i32[n] indexes ``kinds`` (version, segment values).
-
-        ``propensity`` f64[n] is P(the label will be seen), nan where none was given; None where no model asks for it.
-        """
-        codes = np.array([self.kinds.intern(raw) for raw in kinds], dtype=np.int32)
-        identities = np.array([self.kinds.identity(version) for version, _ in kinds], dtype=np.int16)
-        code = codes[kind]
-        if self.config.labels.selective == "propensity" and propensity is not None:
-            code = marked(self.config, id_hash, code, propensity)
-        self.join.put(part, ts, lt, id_hash, score, code, identities[kind], offset)
+    def put(self, part: int, columns: Predictions, lt: np.ndarray) -> None:
+        """The model's predictions of one partition, in log order, with their logical times, i64[n]."""
+        kind, identity = self.versions.coded(columns.version)
+        tags = [values.coded(part, column) for values, column in zip(self.values, columns.segments, strict=False)]
+        if self.config.labels.selective == "propensity" and columns.propensity is not None:
+            kind = marked(self.config, columns.id_hash, kind, columns.propensity)
+        self.join.put(part, columns.ts, lt, columns.id_hash, columns.score, kind, identity, columns.offset, tags)
 
     def match(
         self,
@@ -142,14 +133,13 @@ class ModelFold:
             for at, part, offset, ts in zip(late.at, late.part, late.offset, late.ts, strict=True)
         ]
         ticks: list[tuple[int, int, Tick]] = []
+        self._admit(acts.closed, acts.matured)
         outputs += self._close(acts.closed, ticks)
         self._label(acts.labelled, now)
         steps = self._mature(acts.matured, now)
         steps.sort(key=lambda step: (step[0], step[1]))
         blocks = self._blocks([rows for _, _, rows in steps])
         amended = acts.amended
-        if len(amended):
-            self.kinds.resolve(distinct(amended.kind))
         done = 0
 
         def amend(at: int) -> None:
@@ -204,7 +194,7 @@ class ModelFold:
         labelled, known = labelled.take(due), known[due]
         order = np.argsort(known, kind="stable")
         labelled, known = labelled.take(order), known[order]
-        places = self.kinds.places(labelled.kind)
+        places = self.versions.of(labelled.kind, labelled.start)
         for place in distinct(places).tolist():
             # A late prediction of a version that never had another one has no groups.
             if place != VERSIONS and place in self.fresh:
@@ -212,22 +202,27 @@ class ModelFold:
                 delay = (labelled.at - labelled.ts)[mine]
                 self.fresh[place].label(known[mine], labelled.start[mine], delay, labelled.label[mine])
 
+    def _admit(self, closed: Cohorts, matured: Cohorts) -> None:
+        """Give places to versions and segment values of cohorts that closed."""
+        last = np.append(self.matured_to, matured.start)
+        if len(closed):
+            # At one logical time cohorts close before others mature.
+            since = last[np.searchsorted(matured.at, closed.at)] + 1
+            self.versions.admit(closed.kind, closed.bounds, since)
+            for values, code in zip(self.values, closed.tags, strict=True):
+                values.admit(code, closed.bounds, since)
+        self.matured_to = int(last[-1])
+
     def _close(self, closed: Cohorts, ticks: list[tuple[int, int, Tick]]) -> list[Output]:
         outputs: list[Output] = []
         if len(closed.start) == 0:
             return outputs
-        kinds = self.kinds
-        known = distinct(closed.kind)
-        if (kinds.version_of[known] < 0).any():
-            for j in range(len(closed.start)):
-                rows = slice(int(closed.bounds[j]), int(closed.bounds[j + 1]))
-                kinds.admit(*np.unique(closed.kind[rows], return_counts=True))
-        versions = kinds.version_of[closed.kind]
         ends = np.repeat(closed.at, np.diff(closed.bounds))
+        versions = self.versions.of(closed.kind, ends - self.interval)
         for place in distinct(versions).tolist():
             mine = versions == place
             if place < VERSIONS:
-                kinds.last_seen[place] = max(kinds.last_seen[place], int(ends[mine][-1]))
+                self.versions.seen(place, int(ends[mine][-1]))
             if place not in self.fresh:
                 self.fresh[place] = self._groups()
                 first = int(ends[mine][0])
@@ -270,17 +265,15 @@ class ModelFold:
             label=matured.label[skip:],
             kpis={name: x[skip:] for name, x in matured.kpis.items()},
         )
-        kind = matured.kind[skip:]
-        self.kinds.resolve(distinct(kind))
-        versions = self.kinds.version_of[kind]
+        versions = self.versions.of(matured.kind[skip:], rows.cohort)
+        segments = [values.of(code[skip:], rows.cohort) for values, code in zip(self.values, matured.tags, strict=True)]
         places = distinct(versions).tolist()
         for place in places:
             mine = None if len(places) == 1 else np.flatnonzero(versions == place)
             own = rows if mine is None else rows.take(mine)
-            codes = kind if mine is None else kind[mine]
             self._plan((place, -1, 0), own, steps, now)
-            for name in range(len(self.names)):
-                values = self.kinds.values_of[name, codes]
+            for name, column in enumerate(segments):
+                values = column if mine is None else column[mine]
                 order = np.argsort(values, kind="stable")
                 ranked = values[order]
                 cuts = [0, *(np.flatnonzero(np.diff(ranked)) + 1).tolist(), len(ranked)]
@@ -291,7 +284,7 @@ class ModelFold:
     def _leave(self, matured: Cohorts) -> None:
         """Note the cohorts that left whole, without labels."""
         of_row = np.repeat(matured.unproven, np.diff(matured.bounds))
-        places = self.kinds.places(matured.kind[of_row])
+        places = self.versions.of(matured.kind[of_row], np.repeat(matured.start, np.diff(matured.bounds))[of_row])
         at = np.repeat(matured.at, np.diff(matured.bounds))[of_row]
         for place in distinct(places).tolist():
             if place in self.fresh:
@@ -308,11 +301,10 @@ class ModelFold:
         cell = self.cells.get(key)
         if cell is None:
             place, name, value = key
-            segment = "*" if name < 0 else f"{self.names[name]}={self.kinds.value(name, value)}"
-            cell = Cell(self.config, self.kinds.version(place), segment, self.interval)
+            segment = "*" if name < 0 else f"{self.names[name]}={self.values[name].name(value)}"
+            cell = Cell(self.config, self.versions.name(place), segment, self.interval)
             cell.take_up(*self.earlier.get((cell.version, segment), (None, None)))
             self.cells[key] = cell
-            self.cells = dict(sorted(self.cells.items()))
         return cell
 
     def _whole(self, key: CellKey) -> Cell:
@@ -322,16 +314,16 @@ class ModelFold:
 
     def _amend(self, amended: Amendments, part: slice) -> None:
         """Correct the rows of a part of the amendments wherever they are counted."""
-        kind = amended.kind[part]
-        versions = self.kinds.version_of[kind]
+        start = amended.start[part]
+        versions = self.versions.of(amended.kind[part], start)
+        segments = [values.of(code[part], start) for values, code in zip(self.values, amended.tags, strict=True)]
         came_late = (amended.old_label[part] != 1) & (amended.new_label[part] == 1)
-        for place in distinct(versions).tolist():
+        for place in distinct(versions[versions != ABSENT]).tolist():
             of_version = versions == place
             if place in self.fresh:
-                self.fresh[place].late(amended.start[part][of_version & came_late])
+                self.fresh[place].late(start[of_version & came_late])
             self._correct((place, -1, 0), amended, part, of_version)
-            for name in range(len(self.names)):
-                values = self.kinds.values_of[name, kind]
+            for name, values in enumerate(segments):
                 for value in distinct(values[of_version]).tolist():
                     if value != ABSENT:
                         self._correct((place, name, value), amended, part, of_version & (values == value))
@@ -365,24 +357,24 @@ class ModelFold:
     # -- versions ------------------------------------------------------------------------------------------------------
 
     def _next_retirement(self) -> int:
-        seen = [at for at, name in zip(self.kinds.last_seen, self.kinds.versions, strict=True) if name is not None]
+        seen = self.versions.last_seen.values()
         # Without a live version: the first that can appear retires so much later at the earliest.
         return (min(seen) if seen else self.join.next_close) + self.config.retire_after
 
     def _retire(self, at: int) -> list[Output]:
         outputs: list[Output] = []
-        for place, name in enumerate(self.kinds.versions):
-            if name is not None and self.kinds.last_seen[place] + self.config.retire_after == at:
-                for key in [key for key in self.cells if key[0] == place]:
+        for place, seen in sorted(self.versions.last_seen.items()):
+            if seen + self.config.retire_after == at:
+                for key in sorted(key for key in self.cells if key[0] == place):
                     outputs += self.cells.pop(key).end(at)
                 self.fresh.pop(place, None)
-                self.comparing.end(name)
-                self.kinds.retire(place)
+                self.comparing.end(self.versions.name(place))
+                self.versions.retire(place, self.matured_to + 1, self.join.reaches_back[0])
         return outputs
 
     def end(self, at: int) -> list[Output]:
         """The model is no longer configured: tombstones for all its keys."""
-        return [output for cell in self.cells.values() for output in cell.end(at)]
+        return [output for _, cell in sorted(self.cells.items()) for output in cell.end(at)]
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
@@ -402,8 +394,10 @@ class ModelFold:
         ]
         return {
             "earlier": earlier,
-            "kinds": self.kinds.state(),
-            "cells": [[list(key), cell.state()] for key, cell in self.cells.items()],
+            "versions": self.versions.state(),
+            "values": [values.state() for values in self.values],
+            "matured_to": self.matured_to,
+            "cells": [[list(key), cell.state()] for key, cell in sorted(self.cells.items())],
             "fresh": [[place, fresh.state()] for place, fresh in sorted(self.fresh.items())],
             "labelled": self.labelled.columns,
             "comparing": self.comparing.state(),
@@ -414,7 +408,10 @@ class ModelFold:
 
     def restore(self, state: dict[str, Any], join: dict[str, Any], load: Callable[[str], Any]) -> None:
         """Continue from ``state`` and the join's exported state, whose blobs ``load`` reads by name."""
-        self.kinds.restore(state["kinds"])
+        self.versions.restore(state["versions"])
+        for values, known in zip(self.values, state["values"], strict=True):
+            values.restore(known)
+        self.matured_to = state["matured_to"]
         self.join = Join.restore(join, load)
         labels = self.config.labels
         self.join.wait, self.join.early, self.join.amend = labels.wait, labels.early, labels.amend

@@ -14,8 +14,8 @@ from streameval.detect.alarm import Alarm
 from streameval.detect.life import Watch
 from streameval.engine.diagnosing import PENDING
 from streameval.engine.identity import Identity
-from streameval.engine.kinds import VALUES
 from streameval.engine.offline import report_of, unpack
+from streameval.engine.places import VALUES
 from streameval.engine.rows import Output, Rows
 from streameval.evidence.binary import BinaryEvidence
 

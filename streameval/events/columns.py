@@ -6,8 +6,9 @@ keeps log order. Times are epoch milliseconds. Source: design, "The way of an ev
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +18,13 @@ I32: TypeAlias = NDArray[np.int32]
 I64: TypeAlias = NDArray[np.int64]
 U64: TypeAlias = NDArray[np.uint64]
 F64: TypeAlias = NDArray[np.float64]
-Rows: TypeAlias = NDArray[np.bool_] | NDArray[np.int64]
-Kind: TypeAlias = tuple[str, str, tuple[str, ...]]
-"""(model, version, segment values in the order of the model's configured segment names; "" = not given)."""
-
-NO_MODEL = -1
-"""`Predictions.kind` of a row whose model is not configured here."""
+Rows: TypeAlias = NDArray[np.bool_] | NDArray[np.int64] | slice
 
 ANY_MODEL = -1
 """`Outcomes.model` of an outcome that names no model: it is meant for every model's prediction."""
 
 OTHER_MODEL = -2
-"""`Outcomes.model` of an outcome for a model that is not configured here."""
+"""The `model` of an event for a model that is not configured here."""
 
 
 @dataclass(slots=True)
@@ -54,6 +50,54 @@ class Batch:
 
 
 @dataclass(slots=True)
+class Texts:
+    """A column of texts, few of which differ.
+
+    Attributes:
+        code: int32[n], index into `distinct`.
+        distinct: the texts that stand in the column, in order of first appearance.
+
+    >>> column = Texts.of(["b", "a", "b"])
+    >>> column.code.tolist(), column.distinct, column.take(np.array([1, 2])).distinct
+    ([0, 1, 0], ['b', 'a'], ['a', 'b'])
+    """
+
+    code: I32
+    distinct: list[str]
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Self:
+        """The column of n texts."""
+        distinct = list(dict.fromkeys(texts))
+        if len(distinct) < 2:
+            return cls(np.zeros(len(texts), np.int32), distinct)
+        codes = {text: code for code, text in enumerate(distinct)}
+        return cls(np.fromiter(map(codes.__getitem__, texts), np.int32, len(texts)), distinct)
+
+    def take(self, rows: Rows) -> Self:
+        """The given rows (a mask, indices or a slice)."""
+        code = self.code[rows]
+        if len(self.distinct) < 2 and len(code):
+            return type(self)(code, self.distinct)
+        first = np.full(len(self.distinct), len(code), np.int64)
+        # Of several values for one place numpy keeps the last, which backwards is the first.
+        first[code[::-1]] = np.arange(len(code))[::-1]
+        order = np.argsort(first)[: np.count_nonzero(first < len(code))]
+        anew = np.empty(len(first), np.int32)
+        anew[order] = np.arange(len(order), dtype=np.int32)
+        return type(self)(anew[code], [self.distinct[place] for place in order.tolist()])
+
+    def state(self) -> list[Any]:
+        """Plain values for `restore`."""
+        return [self.code, self.distinct]
+
+    @classmethod
+    def restore(cls, state: list[Any]) -> Self:
+        """The inverse of `state`."""
+        return cls(*state)
+
+
+@dataclass(slots=True)
 class Predictions:
     """Decoded predictions of one partition's batch.
 
@@ -63,10 +107,12 @@ class Predictions:
         offset: int64[n].
         ts: int64[n], event time.
         id_hash: uint64[n], xxh3_64 of the id's UTF-8.
-        score: float64[n] in [0, 1] (never -0.0); nan where `kind` is -1.
+        score: float64[n] in [0, 1] (never -0.0); nan where `model` is -2.
         record_ts: int64[n], -1 where the log has none.
-        kind: int32[n], index into `kinds`; -1 = a model that is not configured here (the row still moves the clock).
-        kinds: the distinct kinds of this batch, in order of first appearance.
+        model: int16[n], index into the decoder's models; -2 = one that is not configured here (the row still moves the
+            clock).
+        version: n versions; "" where `model` is -2.
+        segments: n values each, of the first, second, ... segment name of the row's own model; "" where it has none.
         propensity: float64[n], P(the label will be observed), nan where none is given; None where no model asks for it.
     """
 
@@ -77,15 +123,16 @@ class Predictions:
     id_hash: U64
     score: F64
     record_ts: I64
-    kind: I32
-    kinds: list[Kind]
+    model: I16
+    version: Texts
+    segments: list[Texts]
     propensity: F64 | None = None
 
     def __len__(self) -> int:
         return len(self.offset)
 
     def take(self, rows: Rows) -> Predictions:
-        """The given rows (a mask, or indices); `kinds` stays whole, so codes keep their meaning."""
+        """The given rows (a mask, indices or a slice)."""
         return Predictions(
             self.topic,
             self.partition,
@@ -94,8 +141,9 @@ class Predictions:
             self.id_hash[rows],
             self.score[rows],
             self.record_ts[rows],
-            self.kind[rows],
-            self.kinds,
+            self.model[rows],
+            self.version.take(rows),
+            [column.take(rows) for column in self.segments],
             None if self.propensity is None else self.propensity[rows],
         )
 

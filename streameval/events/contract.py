@@ -28,6 +28,9 @@ NAME_CHARACTERS: Final = 200
 DEFAULT_VERSION: Final = "0"
 """Version of a prediction that names none."""
 
+OTHER: Final = "~other"
+"""What records call the versions, or the values of a segment, that have no key of their own: no event may use it."""
+
 _INT64: Final = 2**63 - 1
 
 type_ts = Annotated[datetime, Meta(tz=True)] | Annotated[int, Meta(ge=-_INT64, le=_INT64)]
@@ -48,7 +51,8 @@ class Prediction(msgspec.Struct, gc=False, omit_defaults=True):
     model: Annotated[str, Meta(min_length=1, description="Name of the model, as configured.")]
     ts: Annotated[type_ts, Meta(description="When the prediction was made. " + _TS)]
     version: Annotated[
-        str | int | UnsetType | None, Meta(description="Version of the model; '0' when empty or not given.")
+        str | int | UnsetType | None,
+        Meta(description="Version of the model; '0' when empty or not given. Not '~other'."),
     ] = UNSET
     score: Annotated[
         float | UnsetType | None, Meta(description="Binary: P(positive), in [0, 1]. Ranking: any finite number.")
@@ -66,7 +70,10 @@ class Prediction(msgspec.Struct, gc=False, omit_defaults=True):
     ] = UNSET
     segments: Annotated[
         dict[str, str | int | float | bool | None] | UnsetType | None,
-        Meta(description="Segment name -> value; numbers and booleans become their JSON text, null is not given."),
+        Meta(
+            description="Segment name -> value; numbers and booleans become their JSON text, null is not given. "
+            "Not '~other'."
+        ),
     ] = UNSET
     features: Annotated[
         dict[str, float | None] | UnsetType | None, Meta(description="Feature name -> finite number; null is missing.")

@@ -26,17 +26,24 @@ from streameval.errors import ConfigValueError
 from streameval.events.columns import (
     ANY_MODEL,
     F64,
-    I32,
+    I16,
     I64,
-    NO_MODEL,
     OTHER_MODEL,
     U64,
     Batch,
-    Kind,
     Outcomes,
     Predictions,
+    Texts,
 )
-from streameval.events.contract import DEFAULT_VERSION, ID_BYTES, NAME_CHARACTERS, ModelSpec, Outcome, Prediction
+from streameval.events.contract import (
+    DEFAULT_VERSION,
+    ID_BYTES,
+    NAME_CHARACTERS,
+    OTHER,
+    ModelSpec,
+    Outcome,
+    Prediction,
+)
 from streameval.events.malformed import REFUSALS, explain, field_fault, utf8_fault
 from streameval.events.mapping import GROUPS, Mapper, TopicMapping
 from streameval.events.rejected import (
@@ -134,8 +141,8 @@ class Decoder:
     >>> decoder = Decoder([ModelSpec("fraud", segments=("country",))])
     >>> text = b'{"id":"a","model":"fraud","ts":1714564800000,"score":0.25,"segments":{"country":"DE"}}'
     >>> rows, rejected = decoder.predictions(Batch("predictions", 0, np.array([7, 8]), [text, b"oops"]))
-    >>> rows.score.tolist(), rows.kinds, [(bad.offset, bad.reason) for bad in rejected]
-    ([0.25], [('fraud', '0', ('DE',))], [(8, 'not_json')])
+    >>> rows.score.tolist(), rows.segments[0].distinct, [(bad.offset, bad.reason) for bad in rejected]
+    ([0.25], ['DE'], [(8, 'not_json')])
     """
 
     def __init__(
@@ -165,7 +172,7 @@ class Decoder:
     def predictions(self, batch: Batch) -> tuple[Predictions, list[Rejection]]:
         """Predictions of a batch in offset order, and its rejections by offset.
 
-        An event of a model that is not configured here is in both: as a row of kind -1, and as `unknown_model`.
+        An event of a model that is not configured here is in both: as a row of model -2, and as `unknown_model`.
         """
         reading = self._read(batch, self._prediction)
         score = np.array([event.score or 0.0 for event in reading.events], dtype=np.float64)
@@ -176,13 +183,12 @@ class Decoder:
             if event.model in self._codes and (fault := _score_fault(event)):
                 faults[index] = fault
         score = score[reading.reject(faults)]
-        keys = self._keys(reading.events)
-        wrong = {key: fault for key in dict.fromkeys(keys) if key and (fault := _kind_fault(key))}
-        if wrong:
-            score = score[reading.reject({i: wrong[key] for i, key in enumerate(keys) if key in wrong})]
-            keys = [key for key in keys if key not in wrong]
-        kind, kinds = _encode(keys)
-        unknown = kind == NO_MODEL
+        model, names = self._names(reading.events)
+        faults = _name_faults(names)
+        if faults:
+            left = reading.reject(faults)
+            score, model, names = score[left], model[left], [column.take(left) for column in names]
+        unknown = model == OTHER_MODEL
         rows = Predictions(
             batch.topic,
             batch.partition,
@@ -191,8 +197,9 @@ class Decoder:
             _id_hashes(reading.events),
             np.where(unknown, np.nan, score + 0.0),  # + 0.0 makes -0.0 a plain zero
             _record_times(batch, reading.where),
-            kind,
-            kinds,
+            model,
+            names[0],
+            names[1:],
             self._propensities(reading.events),
         )
         return rows, _rejections(batch, reading, unknown)
@@ -315,28 +322,33 @@ class Decoder:
         text = f"$.id has more than {ID_BYTES} bytes of UTF-8: send a shorter one, or its hash"
         reading.reject({i: (BAD_STRING, text) for i in long if len(str(reading.events[i].id).encode()) > ID_BYTES})
 
-    def _keys(self, events: Sequence[Prediction]) -> list[Kind | None]:
-        """The kind of each event; None where its model is not configured here."""
-        names = [event.model for event in events]
-        present = list(dict.fromkeys(names))
+    def _names(self, events: Sequence[Prediction]) -> tuple[I16, list[Texts]]:
+        """The events' models, their versions and the values of their segments: see `Predictions`."""
+        models = [event.model for event in events]
+        present = set(models)
         if len(present) == 1:
-            return self._keys_of_model(present[0], events)
-        keys: list[Kind | None] = [None] * len(events)
-        for name in present:
-            rows = [row for row, other in enumerate(names) if other == name]
-            for row, key in zip(rows, self._keys_of_model(name, [events[row] for row in rows]), strict=True):
-                keys[row] = key
-        return keys
+            code = self._codes.get(present.pop(), OTHER_MODEL)
+            return np.full(len(events), code, np.int16), list(map(Texts.of, self._names_of(code, events)))
+        model = np.array([self._codes.get(name, OTHER_MODEL) for name in models], dtype=np.int16)
+        columns: list[list[str]] = [[""] * len(events)]
+        for code in dict.fromkeys(model.tolist()):
+            rows = np.flatnonzero(model == code).tolist()
+            own = self._names_of(code, [events[row] for row in rows])
+            columns += [[""] * len(events) for _ in range(len(own) - len(columns))]
+            for column, texts in zip(columns, own, strict=False):
+                for row, text in zip(rows, texts, strict=True):
+                    column[row] = text
+        return model, list(map(Texts.of, columns))
 
-    def _keys_of_model(self, name: str, events: Sequence[Prediction]) -> list[Kind | None]:
-        code = self._codes.get(name)
-        if code is None:
-            return [None] * len(events)
-        versions = _texts([event.version or DEFAULT_VERSION for event in events])
+    def _names_of(self, model: int, events: Sequence[Prediction]) -> list[list[str]]:
+        """The versions, and the values of each segment, of one model's events."""
+        if model == OTHER_MODEL:
+            return [[""] * len(events)]
         groups = [event.segments or _NOTHING for event in events]
-        columns = [_texts([group.get(segment, "") for group in groups]) for segment in self.models[code].segments]
-        segments = zip(*columns, strict=True) if columns else repeat((), len(events))
-        return list(zip(repeat(name, len(events)), versions, segments, strict=True))
+        return [
+            _texts([event.version or DEFAULT_VERSION for event in events]),
+            *(_texts([group.get(name, "") for group in groups]) for name in self.models[model].segments),
+        ]
 
 
 def _convert(message: bytes, form: _Form[_Event], mapper: Mapper) -> tuple[_Event | None, Fault | None]:
@@ -370,22 +382,25 @@ def _score_fault(event: Prediction) -> Fault | None:
     return MISSING_FIELD, f"$.score is missing{hint}: a binary model needs P(positive)"
 
 
-def _kind_fault(kind: Kind) -> Fault | None:
-    """What is wrong with the strings of a kind: they become parts of record keys, so they are kept short and clean."""
-    _, version, segments = kind
-    for name, text in (("version", version), *(("segments[...]", value) for value in segments)):
-        if len(text) > NAME_CHARACTERS:
-            return BAD_STRING, f"$.{name} has more than {NAME_CHARACTERS} characters: send a shorter one"
-        if _CONTROL.search(text):
-            return BAD_STRING, f"$.{name} has control characters: send plain text"
+def _name_faults(names: Sequence[Texts]) -> dict[int, Fault]:
+    """Rows whose version or segment values cannot be parts of record keys, which are kept short, clean and distinct."""
+    faults: dict[int, Fault] = {}
+    for column, field in zip(names, ("version", *repeat("segments[...]", len(names) - 1)), strict=True):
+        wrong = {code: fault for code, text in enumerate(column.distinct) if (fault := _name_fault(field, text))}
+        for code, fault in wrong.items():
+            for row in np.flatnonzero(column.code == code).tolist():
+                faults.setdefault(row, fault)
+    return faults
+
+
+def _name_fault(field: str, text: str) -> Fault | None:
+    if len(text) > NAME_CHARACTERS:
+        return BAD_STRING, f"$.{field} has more than {NAME_CHARACTERS} characters: send a shorter one"
+    if _CONTROL.search(text):
+        return BAD_STRING, f"$.{field} has control characters: send plain text"
+    if text == OTHER:
+        return BAD_STRING, f"$.{field} is {OTHER}, as records call all that have no key of their own: send another name"
     return None
-
-
-def _encode(keys: Sequence[Kind | None]) -> tuple[I32, list[Kind]]:
-    """int32[n] codes (`NO_MODEL` for None), and the kinds that they index, in order of first appearance."""
-    kinds: dict[Kind, int] = {}
-    codes = [NO_MODEL if key is None else kinds.setdefault(key, len(kinds)) for key in keys]
-    return np.array(codes, dtype=np.int32), list(kinds)
 
 
 def _texts(values: Sequence[Any]) -> list[str]:

@@ -23,7 +23,8 @@ class Cohorts:
 
     `start` int64[c] ms; `at` int64[c] logical time of the act; rows of cohort j are `bounds[j]:bounds[j + 1]`.
     Rows: `ts` int64[n] ms, `id_hash` uint64[n], `score` float64[n], `kind` int32[n], `label` int8[n] (1, 0, -1
-    unlabelled), `kpis` name -> float64[n] (nan: none). `unproven` bool[c] of matured cohorts: left whole, unlabelled.
+    unlabelled), `kpis` name -> float64[n] (nan: none), `tags` unsigned [n] each. `unproven` bool[c] of matured cohorts:
+    left whole, unlabelled.
     """
 
     start: NDArray[np.int64] = _column(np.int64)
@@ -35,6 +36,7 @@ class Cohorts:
     kind: NDArray[np.int32] = _column(np.int32)
     label: NDArray[np.int8] = _column(np.int8)
     kpis: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    tags: list[NDArray[Any]] = field(default_factory=list)
     unproven: NDArray[np.bool_] = _column(bool)
 
     def __len__(self) -> int:
@@ -49,19 +51,21 @@ class Cohorts:
         columns = {
             f.name: np.concatenate([getattr(part, f.name) for part in parts])
             for f in fields(cls)
-            if f.name not in ("bounds", "kpis")
+            if f.name not in ("bounds", "kpis", "tags")
         }
         bounds = np.concatenate([[0], *(np.diff(part.bounds) for part in parts)]).cumsum()
         kpis = {name: np.concatenate([part.kpis[name] for part in parts]) for name in parts[0].kpis}
-        return cls(**columns, bounds=bounds, kpis=kpis)
+        tags = [np.concatenate(columns) for columns in zip(*(part.tags for part in parts), strict=True)]
+        return cls(**columns, bounds=bounds, kpis=kpis, tags=tags)
 
 
 @dataclass(slots=True)
 class Amendments:
     """Values that changed after their row matured, by (at, ts, id hash, kind).
 
-    `at` int64[n] logical time; `start` int64[n] the cohort; `ts`, `id_hash`, `score`, `kind` the row; `old_label`,
-    `new_label` int8[n] (-1 none; an assumed negative is 0); `old_kpis`, `new_kpis` name -> float64[n] (nan: none).
+    `at` int64[n] logical time; `start` int64[n] the cohort; `ts`, `id_hash`, `score`, `kind`, `tags` the row;
+    `old_label`, `new_label` int8[n] (-1 none; an assumed negative is 0); `old_kpis`, `new_kpis` name -> float64[n]
+    (nan: none).
     """
 
     at: NDArray[np.int64] = _column(np.int64)
@@ -74,6 +78,7 @@ class Amendments:
     new_label: NDArray[np.int8] = _column(np.int8)
     old_kpis: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     new_kpis: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    tags: list[NDArray[Any]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.at)
@@ -89,6 +94,8 @@ class Amendments:
             values = [getattr(part, f.name) for part in parts]
             if isinstance(values[0], dict):
                 columns[f.name] = {name: np.concatenate([value[name] for value in values]) for name in values[0]}
+            elif isinstance(values[0], list):
+                columns[f.name] = [np.concatenate(of_one) for of_one in zip(*values, strict=True)]
             else:
                 columns[f.name] = np.concatenate(values)
         return cls(**columns)

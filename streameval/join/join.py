@@ -31,6 +31,7 @@ Source: DESIGN, "Time" and "Retained rows".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
@@ -49,7 +50,7 @@ from streameval.join.pending import Pending
 from streameval.join.proof import LabelledShare, lost
 from streameval.join.recent import Recent
 from streameval.join.rows import Rows
-from streameval.join.run import Run, search
+from streameval.join.run import Run, search, smallest
 from streameval.order import distinct, order_by
 
 Column = NDArray[Any]
@@ -169,7 +170,8 @@ class Join:
 
     Args: durations in ms: `interval` of a cohort, `wait` for labels, `amend` retention after maturity, `early` that an
     outcome may come before its prediction, `give_up` that silent labels are borne beyond `wait`; `missing`: what an
-    unlabelled row becomes at maturity by waiting; names of `kpis`; `shards`: so many parts of outcomes are one feed.
+    unlabelled row becomes at maturity by waiting; names of `kpis`; `shards`: so many parts of outcomes are one feed;
+    how many `tags` a row has (small numbers that are handed through).
 
     Counters, exact as of T: `taken` predictions (rows, duplicates and late), `duplicates`, `duplicates_differing`,
     `matched` outcomes that met a row, `orphans` that no longer can, `amended` (times that an outcome replaced a value
@@ -199,6 +201,7 @@ class Join:
         missing: Literal["negative", "drop"],
         kpis: tuple[str, ...] = (),
         shards: int = 1,
+        tags: int = 0,
     ) -> None:
         if interval <= 0 or min(wait, amend, early, give_up) < 0:
             raise ValueError("interval must be positive; wait, amend, early and give_up must not be negative")
@@ -210,14 +213,15 @@ class Join:
         self.missing = missing
         self.kpis = tuple(kpis)
         self.shards = shards
+        self.tags = tags
         self.now = -NEVER
         self.first_label: int | None = None
         self.stalled_since: int | None = None
         self.taken = self.duplicates = self.duplicates_differing = self.matched = self.amended = 0
         self.repeated = self.late = self.unlabelled = self.unproven = self.expired = 0
-        self._predictions = Pending(_predictions(0, [], [], [], [], [], [], []))
+        self._predictions = Pending(_predictions(0, [], [], [], [], [], [], [], [[]] * tags))
         self._outcomes = Pending(self._outcome_columns(0, [], [], [], [], {}))
-        self._rows = Rows(interval, self.kpis)
+        self._rows = Rows(interval, self.kpis, tags)
         self._recent = Recent(early, len(self.kpis))
         self._open = Open.none()
         self._strays = Strays.none()
@@ -263,16 +267,26 @@ class Join:
         return self._rows.nbytes + self._recent.nbytes + self._predictions.nbytes + self._outcomes.nbytes
 
     def put(
-        self, part: int, ts: Any, lt: Any, id_hash: Any, score: Any, kind: Any, version: Any, offset: Any = None
+        self,
+        part: int,
+        ts: Any,
+        lt: Any,
+        id_hash: Any,
+        score: Any,
+        kind: Any,
+        version: Any,
+        offset: Any = None,
+        tags: Sequence[Any] = (),
     ) -> None:
         """Take predictions of one partition, in offset order.
 
         Args: `part` small int, ordered like (topic, partition); arrays [n]: `ts`, `lt` int64 ms (lt >= ts, lt >= T),
-        `id_hash` uint64, `score` float64, `kind` int32 (code of version and segments), `version` int16 (its code),
-        `offset` int64 in the log (told of those that are late; 0 where not given).
+        `id_hash` uint64, `score` float64, `kind` int32 (handed through like the tags, and part of the rows' order),
+        `version` int16 (its code), `offset` int64 in the log (told of those that are late; 0 where not given); `tags`
+        one array [n] of whole numbers >= 0 for each that the join has.
         Raises InvariantError for a logical time that T has passed.
         """
-        self._queue(self._predictions, _predictions(part, ts, lt, id_hash, score, kind, version, offset))
+        self._queue(self._predictions, _predictions(part, ts, lt, id_hash, score, kind, version, offset, tags))
 
     def match(
         self, part: int, ts: Any, lt: Any, id_hash: Any, label: Any, kpis: dict[str, Any], heartbeat: Any = None
@@ -795,6 +809,7 @@ class Join:
             new_label=_codes(after[0][which]),
             old_kpis={name: before[1 + i][which] for i, name in enumerate(self.kpis)},
             new_kpis={name: after[1 + i][which] for i, name in enumerate(self.kpis)},
+            tags=[rows.column(name, run, row) for name in rows.tags],
         )
 
     def _close(self, until: int, came_after_end: NDArray[np.bool_]) -> Cohorts:
@@ -814,6 +829,7 @@ class Join:
             columns["kind"],
             np.full(len(columns["ts"]), -1, np.int8),
             {name: np.full(len(columns["ts"]), np.nan) for name in self.kpis},
+            [columns[name] for name in self._rows.tags],
         )
 
     def _mature(self, done: _Done) -> Cohorts:
@@ -843,6 +859,7 @@ class Join:
             columns["kind"],
             label,
             {name: columns[f"value{i}"] for i, name in enumerate(self.kpis)},
+            [columns[name] for name in self._rows.tags],
             done.unproven,
         )
 
@@ -926,7 +943,7 @@ class Join:
         return names
 
     def _settings(self) -> dict[str, Any]:
-        names = ("interval", "wait", "amend", "early", "give_up", "missing", "shards")
+        names = ("interval", "wait", "amend", "early", "give_up", "missing", "shards", "tags")
         return {**{name: getattr(self, name) for name in names}, "kpis": list(self.kpis)}
 
     @classmethod
@@ -965,7 +982,7 @@ class Join:
 
 
 def _predictions(
-    part: int, ts: Any, lt: Any, id_hash: Any, score: Any, kind: Any, version: Any, offset: Any
+    part: int, ts: Any, lt: Any, id_hash: Any, score: Any, kind: Any, version: Any, offset: Any, tags: Sequence[Any]
 ) -> Columns:
     columns: Columns = {
         "lt": np.array(lt, np.int64),
@@ -977,6 +994,7 @@ def _predictions(
     }
     columns["part"] = np.full(len(columns["lt"]), part, np.uint16)
     columns["offset"] = np.zeros(len(columns["lt"]), np.int64) if offset is None else np.array(offset, np.int64)
+    columns |= {f"tag{i}": smallest(np.asarray(tag)) for i, tag in enumerate(tags)}
     return columns
 
 

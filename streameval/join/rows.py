@@ -2,7 +2,8 @@
 
 Invariant: runs hold rows in the order of logical time in which they joined (older run, earlier rows), and within a run
 by id hash; rows of cohorts up to `floor` are gone, whether or not their bytes still are. A row takes 36 bytes with its
-share of the filter, and 12 a KPI (4 more where its times lie further apart than 32 bits of ms).
+share of the filter, 12 a KPI (4 more where its times lie further apart than 32 bits of ms) and 1 a tag (2, 4 or 8 where
+the run holds tags from 2^8, 2^16 or 2^32 on).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from streameval.join.blob import Load
 from streameval.join.latest import latest
 from streameval.join.pauses import NEVER
-from streameval.join.run import Run, narrow, search
+from streameval.join.run import Run, narrow, search, smallest
 from streameval.join.tiers import due
 from streameval.order import chronological, order_by
 
@@ -37,9 +38,10 @@ _BEFORE = 2**30  # label times are kept relative to 12 days before the run, whic
 class Rows:
     """The retained rows of one model; see the module."""
 
-    def __init__(self, interval: int, kpis: tuple[str, ...]) -> None:
+    def __init__(self, interval: int, kpis: tuple[str, ...], tags: int = 0) -> None:
         self.interval = interval
         self.kpis = kpis
+        self.tags = [f"tag{i}" for i in range(tags)]
         self.floor = -NEVER
         self.runs: list[Run] = []
         self._uid = 0
@@ -53,7 +55,7 @@ class Rows:
     def add(
         self, columns: dict[str, Column], label: NDArray[np.int8], label_ts: I64, kpis: list[tuple[F64, I64]]
     ) -> None:
-        """Add rows (`hash`, `score`, `ts`, `kind`, `version`, sorted by hash) as a run of their own."""
+        """Add rows (`hash`, `score`, `ts`, `kind`, `version`, tags; sorted by hash) as a run of their own."""
         ts: I64 = columns["ts"]
         base, delta = narrow(ts)
         fixed = {
@@ -63,6 +65,7 @@ class Rows:
             "kind": columns["kind"],
             "order": chronological(ts, columns["hash"], columns["kind"]).astype(np.uint32),
             "version": columns["version"],
+            **{name: smallest(columns[name]) for name in self.tags},
         }
         live: dict[str, Column] = {}
         origin = base - _BEFORE
@@ -91,7 +94,7 @@ class Rows:
 
     def column(self, name: str, run: I64, row: I64) -> Column:
         """One column (`ts` absolute) of the rows named by `run` and `row`, int64[n] each."""
-        out: Column = np.zeros(len(run), _TYPES[name])
+        out: Column = np.zeros(len(run), _TYPES.get(name, np.uint64))
         for position in _distinct(run):
             of = run == position
             one = self.runs[position]
@@ -139,8 +142,9 @@ class Rows:
         """All rows of the cohorts whose start lies in `low..high` (both included), by (ts, hash, kind).
 
         `but` bool[rows of the newest run] leaves rows out. Columns: `ts`, `hash`, `score`, `kind`, `label`, `value0`...
+        and `tag0`...
         """
-        names = ["hash", "score", "kind", "label", *(f"value{i}" for i in range(len(self.kpis)))]
+        names = ["hash", "score", "kind", "label", *(f"value{i}" for i in range(len(self.kpis))), *self.tags]
         parts: list[dict[str, Column]] = []
         for position, run in enumerate(self.runs):
             starts, bounds = self._cohorts_of(run)
@@ -199,7 +203,7 @@ class Rows:
         order: Any = slice(None)
         order = order_by(all_of("hash"), all_of("kind"))
         if len(order):
-            columns = {name: all_of(name) for name in ("hash", "score", "kind", "version")}
+            columns = {name: all_of(name) for name in ("hash", "score", "kind", "version", *self.tags)}
             columns["ts"] = all_of("ts", "ts")
             kpis = [(all_of(f"value{i}"), all_of(f"value{i}_ts", "field")) for i in range(len(self.kpis))]
             self.add(columns, all_of("label"), all_of("label_ts", "field"), kpis)

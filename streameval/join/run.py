@@ -41,6 +41,15 @@ def narrow(values: NDArray[np.int64]) -> tuple[int, Column]:
     return base, values - base
 
 
+def smallest(values: Column) -> Column:
+    """Unsigned values in the smallest type that holds them all.
+
+    >>> str(smallest(np.array([7, 255])).dtype), str(smallest(np.array([256])).dtype)
+    ('uint8', 'uint16')
+    """
+    return values.astype(np.min_scalar_type(int(values.max())) if len(values) else np.uint8)
+
+
 class Run:
     """Rows sorted by `fixed["hash"]`; see the module."""
 

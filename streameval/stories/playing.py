@@ -19,7 +19,7 @@ from streameval import records
 from streameval.config import Config, parse
 from streameval.engine import Engine
 from streameval.engine.publisher import Published
-from streameval.events.columns import Batch, Kind, Outcomes, Predictions
+from streameval.events.columns import Batch, Outcomes, Predictions, Texts
 from streameval.stories.events import Acted, Foreseen, Reported
 from streameval.stories.story import DAY, HOUR, MODEL, Story
 
@@ -166,8 +166,6 @@ class Play:
         n = len(predictions)
         none = np.full(n, -1, np.int64)
         offset = self._next(PREDICTIONS, n)
-        kind = np.zeros(n, np.int32)
-        kinds: list[Kind] = [(MODEL, "0", ())]
         self._columns.next = Predictions(
             PREDICTIONS,
             0,
@@ -176,8 +174,9 @@ class Play:
             predictions.id_hash(),
             predictions.score,
             none,
-            kind,
-            kinds,
+            np.zeros(n, np.int16),
+            Texts(np.zeros(n, np.int32), ["0"]),
+            [],
             propensity,
         )
         self._receive(PREDICTIONS, offset)

@@ -120,6 +120,20 @@ class Stream:
         """The events alone."""
         return Stream([d for d in self.deliveries if d.reason is None], self.places)
 
+    def saying(self, said: Callable[[random.Random], dict[str, Any]], seed: int) -> Stream:
+        """The events, of which predictions say other things: the same of each id, whatever its model."""
+        choose = random.Random(seed)  # noqa: S311 - a test stream, no secret
+        of: dict[Any, dict[str, Any]] = {}
+        deliveries = []
+        for delivery in self.without_bad().deliveries:
+            if delivery.place[0] == PREDICTIONS:
+                event = json.loads(delivery.value)
+                if event["id"] not in of:
+                    of[event["id"]] = said(choose)
+                delivery = delivery._replace(value=json.dumps(event | of[event["id"]]).encode())  # noqa: PLW2901
+            deliveries.append(delivery)
+        return Stream(deliveries, self.places)
+
     def with_duplicates(self, seed: int, *, within: int = HOUR) -> Stream:
         """Every message delivered a second time, later in its log, by at most ``within`` (ms)."""
         choose = random.Random(seed)  # noqa: S311 - a test stream, no secret

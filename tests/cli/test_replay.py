@@ -6,6 +6,7 @@ import json
 import pytest
 
 from tests.cli import stream
+from tests.cli.stream import EVENTS
 
 TOPICS = ("thresholds", "calibration", "drift", "retrain", "metrics", "alignment", "rejected", "clock")
 
@@ -57,6 +58,27 @@ def test_a_csv_in_any_order_gives_what_the_log_gives_and_says_that_it_was_reorde
     assert json.loads(result.stderr.splitlines()[0])["event"] == "rows_reordered"
     live = worker.parent / "events" / "metrics" / "0.jsonl"
     assert (tmp_path / "out" / "metrics.jsonl").read_bytes() == live.read_bytes()
+
+
+def test_a_value_called_other_has_records_of_its_own_beside_those_of_all_that_have_none(call, fresh_worker, tmp_path):
+    log = fresh_worker.parent / "events" / "predictions" / "0.jsonl"
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    for n, row in enumerate(rows):
+        row["segments"] = {"country": "other" if n % 4 == 0 else f"v{n % 61}"}
+    rows[7]["segments"] = {"country": "~other"}
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert call("replay", *logs(fresh_worker, "--out", tmp_path / "out", "--complete")).exit_code == 0
+    records = {topic: (tmp_path / "out" / f"{topic}.jsonl").read_text() for topic in ("metrics", "rejected")}
+    windows = {}
+    for record in map(json.loads, records["metrics"].splitlines()):
+        windows[record["subject"]] = record["data"]["window"]["events"]
+    assert len(windows) == 1 + 51
+    # As many as the eleven values have that came last: the 1,500 events that say `other` are not among them.
+    assert windows["fraud/0/country=~other"] == pytest.approx(EVENTS * 0.75 * 11 / 61, rel=0.2)
+    assert windows["fraud/0/country=other"] > 0
+    (told,) = map(json.loads, records["rejected"].splitlines())
+    assert told["data"]["reason"] == "bad_string"
+    assert "segments[...] is ~other" in told["data"]["detail"]
 
 
 def test_complete_matures_all_that_waits(call, worker, tmp_path):

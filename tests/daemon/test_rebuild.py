@@ -11,7 +11,7 @@ from worker import mark, small_batches
 
 from streameval.config import Config
 from streameval.daemon import Daemon, daemon
-from streameval.engine import Engine
+from streameval.engine import Engine, places
 from streameval.errors import ConfigChangeError, StateMismatchError
 from streameval.testing import streams
 from streameval.testing.memory import MemoryBroker, MemoryTransport
@@ -138,6 +138,23 @@ def test_whatever_is_lost_and_however_often_what_is_published_stays(
     assert place.retain_only_what_is_needed() > 500
     place.run(seed)
     assert place.outputs() == clean
+
+
+def test_rows_of_more_segment_values_than_there_are_places_are_read_again_as_they_were(
+    stream: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "CANDIDATES", 5)
+    told = stream.saying(lambda choose: {"segments": {"country": choose.choice(["DE", "other", choose.random()])}}, 1)
+    clean, place = Place(told, tmp_path / "clean"), Place(told, tmp_path / "lost")
+    clean.run(0)
+    for turn in range(3):
+        place.dies_after(4, turn)
+        shutil.rmtree(place.state)
+        place.retain_only_what_is_needed()
+    place.run(3)
+    assert place.outputs() == clean.outputs()
+    segments = {record.key.split("/", 1)[1] for record in place.outputs()["metrics"]}
+    assert {"2/country=~other", "2/country=other", "2/country=DE"} <= segments
 
 
 def test_the_core_leaves_out_the_rows_and_names_the_little_that_must_be_read_again(

@@ -112,7 +112,7 @@ def mark(topic: str, partition: int, offset: int) -> bytes:
     from streameval import records
 
     floor = START + 100 * HOUR
-    data = records.Mark.of(topic, partition, offset, floor, "idle")
+    data = records.Mark.of(topic, partition, offset, floor, "idle", "1")
     key = records.key_of(topic, str(partition), str(offset))
     return records.cloudevent(data, worker="streameval", lineage="1", key=key, sequence=floor, time=floor)
 

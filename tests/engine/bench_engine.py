@@ -22,7 +22,7 @@ from streameval.config import Config, parse
 from streameval.engine import Engine
 from streameval.engine.cell import Cell
 from streameval.engine.publisher import Publisher
-from streameval.events.columns import Batch, Outcomes, Predictions
+from streameval.events.columns import Batch, Outcomes, Predictions, Texts
 
 BATCH = 8192
 RIVER = ["F1", "MCC"]
@@ -41,7 +41,7 @@ def config(wait: str = "10m") -> Config:
 
 
 def stream(n: int, rate: float, seed: int = 1):
-    """Scores, labels and kinds of n examples at `rate` a second; the prevalence doubles after two thirds."""
+    """Scores, labels and segments of n examples at `rate` a second; the prevalence doubles after two thirds."""
     rng = np.random.default_rng(seed)
     ts = (1_700_000_000_000 + np.arange(n) * (1000 / rate)).astype(np.int64)
     score = rng.beta(0.4, 3.0, n)
@@ -55,10 +55,14 @@ class Columns:
 
     def __init__(self, n: int, rate: float) -> None:
         ts, ids, score, label, kind = stream(n, rate)
-        kinds = [("fraud", "1", (f"c{code // 5}", f"d{code % 5}")) for code in range(25)]
+        model, version = np.zeros(n, np.int16), Texts(np.zeros(n, np.int32), ["1"])
+        country = Texts(kind // 5, [f"c{code}" for code in range(5)])
+        channel = Texts(kind % 5, [f"d{code}" for code in range(5)])
         offset, none = np.arange(n, dtype=np.int64), np.full(n, -1, np.int64)
         self.logs = {
-            "predictions": Predictions("predictions", 0, offset, ts, ids, score, none, kind, kinds),
+            "predictions": Predictions(
+                "predictions", 0, offset, ts, ids, score, none, model, version, [country, channel]
+            ),
             "outcomes": Outcomes("outcomes", 0, offset, ts + 200_000, ids, none, none.astype(np.int16), label, {}),
         }
         self.n = n

@@ -20,7 +20,7 @@ from streameval.config import Config, parse
 from streameval.engine import Engine
 from streameval.engine.foreseeing import Foreseeing
 from streameval.evaluate.unlabelled import point_metrics
-from streameval.events.columns import Batch, Outcomes, Predictions
+from streameval.events.columns import Batch, Outcomes, Predictions, Texts
 from streameval.evidence import BinaryEvidence, threshold_bin
 from streameval.records import epoch_ms
 
@@ -73,9 +73,8 @@ class _Columns:
         n = len(made.ts)
         ids = np.arange(n, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
         offset, none = np.arange(n, dtype=np.int64), np.full(n, -1, np.int64)
-        kinds = [("fraud", "1", ())]
-        kind = np.zeros(n, np.int32)
-        self.predictions_ = Predictions("predictions", 0, offset, made.ts, ids, made.score, none, kind, kinds)
+        model, version = np.zeros(n, np.int16), Texts(np.zeros(n, np.int32), ["1"])
+        self.predictions_ = Predictions("predictions", 0, offset, made.ts, ids, made.score, none, model, version, [])
         known = np.flatnonzero(made.label == 1) if positives_only else np.arange(n)
         at = made.ts[known] + made.delay[known]
         known = known[np.argsort(at, kind="stable")]

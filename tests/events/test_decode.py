@@ -107,6 +107,8 @@ BAD_PREDICTIONS = {
     "a control character in a version": (prediction(version="1\0"), "bad_string"),
     "a control character in a segment": (prediction(segments={"country": "D\nE"}), "bad_string"),
     "a long segment value": (prediction(segments={"country": "D" * 201}), "bad_string"),
+    "a segment value of the name for all others": (prediction(segments={"country": "~other"}), "bad_string"),
+    "a version of the name for all others": (prediction(version="~other"), "bad_string"),
     "a list as segment value": (prediction(segments={"country": ["DE"]}), "wrong_type"),
     "a string feature": (prediction(features={"amount": "12"}), "wrong_type"),
     "a feature beyond a double": (raw("features", '{"amount": 1e999}'), "huge_number"),
@@ -147,10 +149,25 @@ ALL_BAD_PREDICTIONS = BAD_BYTES | SHARED | BAD_PREDICTIONS
 ALL_BAD_OUTCOMES = BAD_BYTES | SHARED | BAD_OUTCOMES
 
 
+def texts(column) -> list[str]:
+    assert list(dict.fromkeys(column.code.tolist())) == list(range(len(column.distinct)))
+    return [column.distinct[code] for code in column.code]
+
+
+def names_of(predictions) -> list[tuple | None]:
+    """Model, version and segment values of each row; None where the model is not configured."""
+    values = list(map(texts, predictions.segments))
+    return [
+        None if model < 0 else (MODELS[model].name, version, *(column[row] for column in values))
+        for row, (model, version) in enumerate(zip(predictions.model, texts(predictions.version), strict=True))
+    ]
+
+
 def rows_of(decoded) -> list[tuple]:
-    """Rows of either kind of columns as plain tuples, kinds and models by name."""
-    if hasattr(decoded, "kinds"):
-        names = [decoded.kinds[code] if code >= 0 else None for code in decoded.kind]
+    """Rows of either kind of columns as plain tuples, with names that do not hang on the batch."""
+    if hasattr(decoded, "segments"):
+        # A batch has as many columns of segments as its models need.
+        names = [name and (*name, *[""] * (4 - len(name))) for name in names_of(decoded)]
         return list(zip(decoded.offset, decoded.ts, decoded.id_hash, map(repr, decoded.score), names, strict=True))
     columns = [map(repr, decoded.label), *(map(repr, column) for column in decoded.kpis.values())]
     return list(zip(decoded.offset, decoded.ts, decoded.id_hash, decoded.model, *columns, strict=True))
@@ -210,15 +227,14 @@ def test_every_field_of_a_prediction_is_read():
     assert rows.ts.tolist() == [TS + 500, TS]
     assert rows.id_hash.tolist() == [xxhash.xxh3_64_intdigest(b"7"), xxhash.xxh3_64_intdigest(b"a")]
     assert str(rows.score[0]) == "0.0"
-    assert [rows.kinds[code] for code in rows.kind] == [("fraud", "3", ("true", "2")), ("fraud", "0", ("", ""))]
+    assert names_of(rows) == [("fraud", "3", "true", "2"), ("fraud", "0", "", "")]
     assert rows.record_ts.tolist() == [5, -1]
 
 
 def test_one_true_and_their_texts_are_told_apart_as_segment_values():
     values = [1, True, 1.0, "1", 0, False, None, 1.5]
     rows, _ = Decoder(MODELS).predictions(batch([prediction(segments={"country": value}) for value in values]))
-    seen = [rows.kinds[code][2][0] for code in rows.kind]
-    assert seen == ["1", "true", "1", "1", "0", "false", "", "1.5"]
+    assert texts(rows.segments[0]) == ["1", "true", "1", "1", "0", "false", "", "1.5"]
 
 
 def test_labels_and_values_of_outcomes_are_read():
@@ -236,15 +252,11 @@ def test_labels_and_values_of_outcomes_are_read():
     np.testing.assert_array_equal(rows.kpis["clicks"], [np.nan, np.nan, -2.5, np.nan])
 
 
-def test_an_event_of_an_unknown_model_is_a_row_without_kind_and_a_rejection():
+def test_an_event_of_an_unknown_model_is_a_row_without_model_and_a_rejection():
     messages = [prediction(), prediction(model="elsewhere", score=None, scores={"a": 1}), prediction(model="churn")]
     rows, rejected = Decoder(MODELS).predictions(batch(messages))
     assert rows.offset.tolist() == [0, 1, 2]
-    assert [rows.kinds[code] if code >= 0 else None for code in rows.kind] == [
-        ("fraud", "0", ("", "")),
-        None,
-        ("churn", "0", ()),
-    ]
+    assert names_of(rows) == [("fraud", "0", "", ""), None, ("churn", "0", "", "")]
     assert np.isnan(rows.score[1])
     assert [(bad.reason, bad.offset, bad.ts) for bad in rejected] == [("unknown_model", 1, TS)]
     assert "'elsewhere'" in rejected[0].detail
@@ -260,7 +272,7 @@ def test_tombstones_are_skipped_and_counted():
 
 def test_an_empty_batch_gives_empty_columns():
     rows, rejected = Decoder(MODELS).predictions(batch([]))
-    assert (len(rows), rows.kinds, rejected) == (0, [], [])
+    assert (len(rows), len(rows.version.code), rejected) == (0, 0, [])
     outs, rejected = Decoder(MODELS).outcomes(batch([]))
     assert (len(outs), sorted(outs.kpis), rejected) == (0, ["clicks", "revenue"], [])
 
@@ -369,7 +381,7 @@ def test_good_events_come_out_as_if_the_bad_had_not_been_there(good, data):
         Batch("t", 3, np.array([place for place, _ in mixed], dtype=np.int64), [message for _, message in mixed])
     )
     assert rows_of(among) == rows_of(alone)
-    assert among.kinds == alone.kinds
+    assert among.version.distinct == alone.version.distinct
     assert len(rejected) == len(mixed) - len(good)
 
 
@@ -403,7 +415,9 @@ def test_take_keeps_what_rows_mean():
         batch([prediction(version="1"), prediction(version="2"), prediction(model="churn")])
     )
     some = rows.take(np.array([2, 1]))
-    assert [some.kinds[code][:2] for code in some.kind] == [("churn", "0"), ("fraud", "2")]
+    assert [name[:2] for name in names_of(some)] == [("churn", "0"), ("fraud", "2")]
+    assert some.version.distinct == ["0", "2"]
+    assert rows.take(slice(0, 0)).version.distinct == []
     outs, _ = Decoder(MODELS).outcomes(batch([outcome(), outcome(values={"revenue": 2})]))
     assert outs.take(np.array([False, True])).kpis["revenue"].tolist() == [2.0]
 

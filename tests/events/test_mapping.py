@@ -42,13 +42,13 @@ def decode(payload: object, mapping: TopicMapping = MAPPING):
 def test_fields_come_from_their_paths_and_constants_win():
     rows, rejected = decode(PAYLOAD)
     assert rejected == []
-    assert (rows.ts.tolist(), rows.score.tolist(), rows.kinds) == ([TS], [0.5], [("fraud", "0", ("DE",))])
+    assert (rows.ts.tolist(), rows.score.tolist(), rows.segments[0].distinct) == ([TS], [0.5], ["DE"])
 
 
 def test_a_topic_bound_to_a_model_needs_nothing_else():
     mapping = TopicMapping("scores", "prediction", model="fraud")
     rows, rejected = decode({"id": "a", "ts": TS, "score": 1, "segments": {"country": "FR"}}, mapping)
-    assert (rows.kinds, rejected) == ([("fraud", "0", ("FR",))], [])
+    assert (rows.segments[0].distinct, rejected) == (["FR"], [])
 
 
 def test_outcomes_are_mapped_too():

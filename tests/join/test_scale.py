@@ -98,3 +98,17 @@ def test_many_batches_and_restarts_give_what_one_batch_gives(step):
         "expired",
     )
     assert [getattr(one, c) for c in counters] == [getattr(two, c) for c in counters]
+
+
+def test_a_row_takes_at_most_forty_bytes_with_two_tags_and_one_more_for_each_that_fits_a_byte():
+    held = {}
+    n = 200_000
+    ts, column = np.arange(n) * 10, np.arange(n) % 200
+    hashes = np.random.default_rng(1).integers(0, 2**64, n, dtype=np.uint64)
+    for tags in (0, 2, 4, 8):
+        join = Join(interval=60_000, wait=10**9, amend=0, early=0, give_up=0, missing="drop", tags=tags)
+        join.put(0, ts, ts, hashes, ts / 1e9, column, column, ts, [column] * tags)
+        join.advance(n * 10)
+        held[tags] = join.nbytes / n
+    assert held[2] < 40
+    assert [round(held[tags] - held[0], 1) for tags in (2, 4, 8)] == [2, 4, 8]

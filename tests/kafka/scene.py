@@ -101,7 +101,7 @@ class Scene:
         for (topic, partition), values in part.items():
             if partition == IDLE:
                 name = self.named(topic)
-                mark = records.Mark.of(name, partition, len(values), floor, "idle")
+                mark = records.Mark.of(name, partition, len(values), floor, "idle", "1")
                 key = records.key_of(name, str(partition), str(len(values)))
                 value = records.cloudevent(
                     mark, worker=self.config["worker"], lineage="1", key=key, sequence=floor, time=floor
