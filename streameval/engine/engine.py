@@ -83,7 +83,7 @@ class Engine:
                 model.name,
                 model.task,
                 tuple(model.segments),
-                tuple(model.kpis),
+                {name: kpi.scale for name, kpi in model.kpis.items()},
                 model.labels.selective == "propensity",
             )
             for model in config.models
@@ -429,7 +429,11 @@ def _reading(config: Config) -> str:
     """A digest of all that decides which events become rows, and with what logical time."""
     whole = facts(config)
     models = [
-        [model.name, model.task, list(model.segments), list(model.kpis), model.labels.early] for model in config.models
+        [
+            *(model.name, model.task, list(model.segments), model.labels.early),
+            {name: kpi.scale for name, kpi in model.kpis.items()},
+        ]
+        for model in config.models
     ]
     topics = [sorted(config.topics.predictions), sorted(config.topics.outcomes)]
     decides = [topics, models, *(whole[name] for name in ("lateness", "max_ahead", "interval", "mappings"))]

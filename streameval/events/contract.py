@@ -12,7 +12,8 @@ Source: design, "Events in"; JSON Schema draft 2020-12.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -24,6 +25,10 @@ ID_BYTES: Final = 512
 
 NAME_CHARACTERS: Final = 200
 """Largest version or segment value, in characters: they become parts of record keys."""
+
+WHOLE: Final = 2**53
+"""Up to here, either way, a double holds every whole number. A KPI counts at most so many units of its scale, so that
+sums of squares stay exact and finite; a larger number is no name, for its last digits are not known."""
 
 DEFAULT_VERSION: Final = "0"
 """Version of a prediction that names none."""
@@ -100,7 +105,10 @@ class Outcome(msgspec.Struct, gc=False, omit_defaults=True):
     ] = UNSET
     values: Annotated[
         dict[str, float | None] | UnsetType | None,
-        Meta(description="KPI name -> finite number (revenue, click, ...); null is not given."),
+        Meta(
+            description="KPI name -> number (revenue, click, ...), at most 2^53 units of the scale that the "
+            "configuration gives it; null is not given."
+        ),
     ] = UNSET
 
 
@@ -112,14 +120,14 @@ class ModelSpec:
         name: the model's name in events.
         task: ``binary`` (others are refused by the configuration before they come here).
         segments: configured segment names, in order.
-        kpis: names of the outcome values that the model reads.
+        kpis: the outcome values that the model reads: name -> scale, the unit in which they are counted.
         propensity: whether the model reads the propensity of its predictions.
     """
 
     name: str
     task: str = "binary"
     segments: tuple[str, ...] = ()
-    kpis: tuple[str, ...] = ()
+    kpis: Mapping[str, float] = field(default_factory=dict)
     propensity: bool = False
 
 

@@ -36,8 +36,8 @@ from streameval.events.columns import (
     Outcomes,
     Predictions,
 )
-from streameval.events.contract import DEFAULT_VERSION, ID_BYTES, NAME_CHARACTERS, ModelSpec, Outcome, Prediction
-from streameval.events.malformed import REFUSALS, explain, field_fault, utf8_fault
+from streameval.events.contract import DEFAULT_VERSION, ID_BYTES, NAME_CHARACTERS, WHOLE, ModelSpec, Outcome, Prediction
+from streameval.events.malformed import REFUSALS, explain, field_fault, shown, utf8_fault
 from streameval.events.mapping import GROUPS, Mapper, TopicMapping
 from streameval.events.rejected import (
     BAD_STRING,
@@ -61,6 +61,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _LABELS: Final[dict[Any, float]] = {0: 0.0, 1: 1.0, None: np.nan, UNSET: np.nan}
 _BAD_LABEL: Final = 2.0
 _TEXT: Final = frozenset({str})
+_HUGE: Final = "\ud800"  # stands for a number that is no name: no decoded text is half a surrogate pair
 _NO_TIMES: Final = np.empty(0, dtype=np.int64)
 _NOTHING: Final[dict[str, Any]] = {}
 _parse = msgspec.json.Decoder().decode
@@ -150,7 +151,7 @@ class Decoder:
         self._max_bytes = max_bytes
         self._max_ahead = max_ahead
         self._codes = {model.name: code for code, model in enumerate(self.models)}
-        self._kpis = tuple(dict.fromkeys(kpi for model in self.models for kpi in model.kpis))
+        self._kpis = {kpi: self._largest(kpi) for model in self.models for kpi in model.kpis}
         self._prediction = _Form(Prediction, "prediction")
         self._outcome = _Form(Outcome, "outcome")
         self._mappers: dict[tuple[str, str], Mapper] = {}
@@ -161,6 +162,11 @@ class Decoder:
             if mapping.model is not None and mapping.model not in self._codes:
                 raise ConfigValueError(f"no model is named {mapping.model!r}", where=where, cure="add it to models")
             self._mappers[mapping.topic, mapping.event] = Mapper(mapping)
+
+    def _largest(self, kpi: str) -> F64:
+        """float64[models + 2]: the largest value of a KPI that is taken in, by `Outcomes.model`; inf: not read."""
+        own = [model.kpis[kpi] * WHOLE if kpi in model.kpis else np.inf for model in self.models]
+        return np.array([*own, np.inf, min(own)])  # the last two are OTHER_MODEL and ANY_MODEL
 
     def predictions(self, batch: Batch) -> tuple[Predictions, list[Rejection]]:
         """Predictions of a batch in offset order, and its rejections by offset.
@@ -226,8 +232,11 @@ class Decoder:
             elif isinstance(given, str):
                 faults[index] = (WRONG_TYPE, "$.label is a string, and the models here are binary: send 0 or 1")
             else:
-                faults[index] = (OUT_OF_RANGE, f"$.label is {given:.6g}, and the models here are binary: send 0 or 1")
-        kpis = {name: _kpi(name, values) for name in self._kpis}
+                faults[index] = (
+                    OUT_OF_RANGE,
+                    f"$.label is {shown(given)}, and the models here are binary: send 0 or 1",
+                )
+        kpis = {name: _kpi(name, values, largest[model], faults) for name, largest in self._kpis.items()}
         label[~ours] = np.nan
         left = reading.reject(faults)
         model, label = model[left], label[left]
@@ -374,6 +383,8 @@ def _kind_fault(kind: Kind) -> Fault | None:
     """What is wrong with the strings of a kind: they become parts of record keys, so they are kept short and clean."""
     _, version, segments = kind
     for name, text in (("version", version), *(("segments[...]", value) for value in segments)):
+        if text == _HUGE:
+            return OUT_OF_RANGE, f"$.{name} is a number beyond 2^53, whose last digits get lost: send it as a string"
         if len(text) > NAME_CHARACTERS:
             return BAD_STRING, f"$.{name} has more than {NAME_CHARACTERS} characters: send a shorter one"
         if _CONTROL.search(text):
@@ -392,16 +403,20 @@ def _texts(values: Sequence[Any]) -> list[str]:
     """Strings as they are; numbers and booleans as their JSON text, null as "" (not given)."""
     if set(map(type, values)) <= _TEXT:
         return list(values)
-    return [value if type(value) is str else _text(value) for value in values]
+    return list(map(_text, values))
 
 
-def _text(value: str | float | None) -> str:
+def _text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    # 1 and 1.0 are one number in JSON, and some producers cannot help writing the second.
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    if isinstance(value, float):
+        if not value.is_integer():
+            return repr(value)
+        # 1 and 1.0 are one number in JSON, and some producers cannot help writing the second.
+        return str(int(value)) if abs(value) <= WHOLE else _HUGE
+    return value if isinstance(value, str) else str(value) if abs(value) < 2**63 else _HUGE
 
 
 def _id_hashes(events: Sequence[Prediction] | Sequence[Outcome]) -> U64:
@@ -410,9 +425,16 @@ def _id_hashes(events: Sequence[Prediction] | Sequence[Outcome]) -> U64:
     return np.fromiter(map(xxhash.xxh3_64_intdigest, map(str.encode, texts)), np.uint64, len(texts))
 
 
-def _kpi(name: str, values: Sequence[dict[str, float | None] | None]) -> F64:
-    """float64[n]: one KPI's values, nan where not given."""
-    return np.array([group.get(name) if group else None for group in values], dtype=np.float64)
+def _kpi(name: str, values: Sequence[dict[str, float | None] | None], largest: F64, faults: dict[int, Fault]) -> F64:
+    """float64[n]: one KPI's values, nan where not given; `largest` float64[n] is what each may be, either way."""
+    column = np.array([group.get(name) if group else None for group in values], dtype=np.float64)
+    for index in np.flatnonzero(np.abs(column) > largest).tolist():
+        text = (
+            f"$.values.{name} is {shown(float(column[index]))}, more than 2^53 units of its scale "
+            f"({shown(float(largest[index]) / WHOLE)}): leave it out where there is none, or raise kpis.{name}.scale"
+        )
+        faults.setdefault(index, (OUT_OF_RANGE, text))
+    return column
 
 
 def _record_times(batch: Batch, where: I64) -> I64:

@@ -88,6 +88,17 @@ def explain(message: bytes, decode: Callable[[bytes], object]) -> Fault:
     raise InvariantError("a message was refused and then decoded", where="events.malformed", cure="report it")
 
 
+def shown(number: float) -> str:
+    """A number as people find it in the message: not rounded, and never long.
+
+    >>> shown(1.0000001), shown(3), shown(10**400)
+    ('1.0000001', '3', 'about 1e400')
+    """
+    if isinstance(number, int) and number.bit_length() > 63:
+        return f"about {'-' if number < 0 else ''}1e{int(number.bit_length() * 0.30103)}"
+    return repr(number)
+
+
 def utf8_fault(message: bytes) -> Fault | None:
     """The fault of a message that is not UTF-8, else None."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -16,8 +17,8 @@ from streameval.events.rejected import REASONS
 
 TS = 1_714_564_800_000
 MODELS = [
-    ModelSpec("fraud", "binary", ("country", "channel"), ("revenue",)),
-    ModelSpec("churn", "binary", (), ("clicks",)),
+    ModelSpec("fraud", "binary", ("country", "channel"), {"revenue": 0.01}),
+    ModelSpec("churn", "binary", (), {"clicks": 1.0}),
 ]
 PREDICTION = {"id": "a", "model": "fraud", "ts": TS, "score": 0.25}
 OUTCOME = {"id": "a", "ts": TS, "label": 1}
@@ -106,6 +107,10 @@ BAD_PREDICTIONS = {
     "an empty model": (prediction(model=""), "bad_string"),
     "a control character in a version": (prediction(version="1\0"), "bad_string"),
     "a control character in a segment": (prediction(segments={"country": "D\nE"}), "bad_string"),
+    "a version of 309 digits": (raw("version", "9" * 309), "out_of_range"),
+    "a version beyond 64 bits": (prediction(version=2**63), "out_of_range"),
+    "a segment value near the largest double": (prediction(segments={"country": 1e308}), "out_of_range"),
+    "a segment value of twenty digits": (prediction(segments={"country": -(10**19)}), "out_of_range"),
     "a long segment value": (prediction(segments={"country": "D" * 201}), "bad_string"),
     "a list as segment value": (prediction(segments={"country": ["DE"]}), "wrong_type"),
     "a string feature": (prediction(features={"amount": "12"}), "wrong_type"),
@@ -136,11 +141,19 @@ BAD_OUTCOMES = {
     "values of null": (outcome(label=None, values={"revenue": None}), "missing_field"),
     "a label of two": (outcome(label=2), "out_of_range"),
     "a label of one half": (outcome(label=0.5), "out_of_range"),
+    "a label of 309 digits": (raw("label", "9" * 309, OUTCOME), "out_of_range"),
+    "a label of minus 4,000 digits": (raw("label", "-" + "9" * 4000, OUTCOME), "out_of_range"),
+    "a label of 5,000 digits": (raw("label", "9" * 5000, OUTCOME), "huge_number"),
+    "a label near the largest double": (raw("label", "1.7e308", OUTCOME), "out_of_range"),
     "a class as label": (outcome(label="yes"), "wrong_type"),
     "a list as label": (outcome(label=[1]), "wrong_type"),
     "a value in quotes": (outcome(values={"revenue": "3"}), "wrong_type"),
     "a value given twice": (raw("values", '{"revenue": 1, "revenue": 2}', OUTCOME), "duplicate_key"),
     "a value beyond a double": (raw("values", '{"revenue": 1e400}', OUTCOME), "huge_number"),
+    "a sentinel as value": (outcome(values={"revenue": sys.float_info.max}), "out_of_range"),
+    "a value whose square is no double": (outcome(values={"revenue": -1e154}), "out_of_range"),
+    "a value of 309 digits": (raw("values", '{"revenue": %s}' % ("9" * 309), OUTCOME), "huge_number"),
+    "a value just beyond what its scale counts": (outcome(values={"clicks": 2.0**53 + 2}), "out_of_range"),
 }
 SHARED = {name: (text.encode(), reason) for name, (text, reason) in BAD_SHARED.items()}
 ALL_BAD_PREDICTIONS = BAD_BYTES | SHARED | BAD_PREDICTIONS
@@ -234,6 +247,16 @@ def test_labels_and_values_of_outcomes_are_read():
     np.testing.assert_array_equal(rows.label, [1, 0, np.nan, np.nan])
     np.testing.assert_array_equal(rows.kpis["revenue"], [np.nan, 3, np.nan, 1])
     np.testing.assert_array_equal(rows.kpis["clicks"], [np.nan, np.nan, -2.5, np.nan])
+
+
+def test_a_value_is_bounded_by_the_scale_of_the_models_that_it_is_meant_for():
+    models = [ModelSpec("fine", kpis={"v": 1e-12}), ModelSpec("coarse", kpis={"v": 1e9}), ModelSpec("none")]
+    meant = [{}, *({"model": model.name} for model in models)]
+    values = [outcome(label=None, values={"v": v}, **to) for to in meant for v in (9e3, 9e15, 9e24, 9e25)]
+    rows, rejected = Decoder(models).outcomes(batch(values))
+    assert rows.kpis["v"][np.isfinite(rows.kpis["v"])].tolist() == [9e3, 9e3, 9e3, 9e15, 9e24, 9e3, 9e15, 9e24, 9e25]
+    assert [(bad.reason, bad.offset) for bad in rejected] == [("out_of_range", n) for n in (1, 2, 3, 5, 6, 7, 11)]
+    assert "$.values.v is 9000000000000000.0, more than 2^53 units of its scale (1e-12)" in rejected[0].detail
 
 
 def test_an_event_of_an_unknown_model_is_a_row_without_kind_and_a_rejection():

@@ -10,7 +10,7 @@ from streameval.errors import ConfigValueError
 from streameval.events import Batch, Decoder, ModelSpec, TopicMapping
 
 TS = 1_714_564_800_000
-MODELS = [ModelSpec("fraud", "binary", ("country",), ("revenue",))]
+MODELS = [ModelSpec("fraud", "binary", ("country",), {"revenue": 0.01})]
 MAPPING = TopicMapping(
     "scores",
     "prediction",
