@@ -195,6 +195,9 @@ class Engine:
             )
 
     def _match(self, columns: Outcomes, logical: np.ndarray) -> None:
+        if columns.heartbeat.any():
+            kept = ~columns.heartbeat
+            columns, logical = columns.take(kept), logical[kept]
         part = self._part(self.outcome_topics, columns)
         anyone = bool((columns.model == -1).all())
         for code, spec in enumerate(self.specs):

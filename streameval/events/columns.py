@@ -17,7 +17,8 @@ I32: TypeAlias = NDArray[np.int32]
 I64: TypeAlias = NDArray[np.int64]
 U64: TypeAlias = NDArray[np.uint64]
 F64: TypeAlias = NDArray[np.float64]
-Rows: TypeAlias = NDArray[np.bool_] | NDArray[np.int64]
+Mask: TypeAlias = NDArray[np.bool_]
+Rows: TypeAlias = Mask | NDArray[np.int64]
 Kind: TypeAlias = tuple[str, str, tuple[str, ...]]
 """(model, version, segment values in the order of the model's configured segment names; "" = not given)."""
 
@@ -109,11 +110,12 @@ class Outcomes:
         partition: the partition.
         offset: int64[n].
         ts: int64[n], event time.
-        id_hash: uint64[n], xxh3_64 of the id's UTF-8.
+        id_hash: uint64[n], xxh3_64 of the id's UTF-8; 0 for a heartbeat.
         record_ts: int64[n], -1 where the log has none.
         model: int16[n], index into the decoder's models; -1 = any model; -2 = one that is not configured here.
         label: float64[n], 0.0 or 1.0; nan = none.
         kpis: every KPI name that some model configures -> float64[n]; nan = not given.
+        heartbeat: bool[n], whether it says nothing but that labels flow up to its time (for its model, or for all).
     """
 
     topic: str
@@ -125,6 +127,7 @@ class Outcomes:
     model: I16
     label: F64
     kpis: dict[str, F64]
+    heartbeat: Mask
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -141,4 +144,5 @@ class Outcomes:
             self.model[rows],
             self.label[rows],
             {name: column[rows] for name, column in self.kpis.items()},
+            self.heartbeat[rows],
         )

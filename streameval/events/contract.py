@@ -89,12 +89,14 @@ class Prediction(msgspec.Struct, gc=False, omit_defaults=True):
 class Outcome(msgspec.Struct, gc=False, omit_defaults=True):
     """What came of a prediction: its label, its KPI values, or both.
 
+    A *heartbeat* holds only a time, and a model or none: it proves that labels flow up to that time.
+
     >>> msgspec.json.decode(b'{"id":"a","ts":1714564800000,"label":true}', type=Outcome).label
     True
     """
 
-    id: Annotated[type_id, Meta(description=_ID)]
     ts: Annotated[type_ts, Meta(description="When the outcome became known. " + _TS)]
+    id: Annotated[type_id | UnsetType, Meta(description=_ID + " Only a heartbeat has none.")] = UNSET
     model: Annotated[
         Annotated[str, Meta(min_length=1)] | UnsetType | None,
         Meta(description="Only predictions of this model are meant; every model's when not given."),
@@ -135,19 +137,20 @@ def schemas() -> dict[str, dict[str, Any]]:
     """JSON Schema (draft 2020-12) of the two events, by name.
 
     >>> sorted(schemas()), schemas()["outcome"]["required"]
-    (['outcome', 'prediction'], ['id', 'ts'])
+    (['outcome', 'prediction'], ['ts'])
     """
+    heartbeat = {"propertyNames": {"enum": ["ts", "model"]}}
     # One of these must be there; a struct cannot say so, and decoding says it per task.
-    alternatives = {
-        "prediction": (Prediction, ("score", "scores", "value")),
-        "outcome": (Outcome, ("label", "values")),
+    alternatives: dict[str, tuple[type[msgspec.Struct], list[dict[str, Any]]]] = {
+        "prediction": (Prediction, [{"required": [field]} for field in ("score", "scores", "value")]),
+        "outcome": (Outcome, [{"required": ["id", "label"]}, {"required": ["id", "values"]}, heartbeat]),
     }
     found: dict[str, dict[str, Any]] = {}
-    for name, (struct, fields) in alternatives.items():
+    for name, (struct, choices) in alternatives.items():
         _, components = msgspec.json.schema_components([struct], ref_template="#/$defs/{name}")
         found[name] = {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             **components[struct.__name__],
-            "anyOf": [{"required": [field]} for field in fields],
+            "anyOf": choices,
         }
     return found

@@ -37,6 +37,7 @@ from streameval.events.columns import (
     Predictions,
 )
 from streameval.events.contract import DEFAULT_VERSION, ID_BYTES, NAME_CHARACTERS, WHOLE, ModelSpec, Outcome, Prediction
+from streameval.events.heartbeat import NATIVE, is_heartbeat
 from streameval.events.malformed import REFUSALS, explain, field_fault, shown, utf8_fault
 from streameval.events.mapping import GROUPS, Mapper, TopicMapping
 from streameval.events.rejected import (
@@ -220,11 +221,18 @@ class Decoder:
             [codes.get(event.model, OTHER_MODEL) if event.model else ANY_MODEL for event in reading.events],
             dtype=np.int16,
         )
+        anonymous = np.array([event.id is UNSET for event in reading.events], dtype=np.bool_)
         label = np.array([_LABELS.get(event.label, _BAD_LABEL) for event in reading.events], dtype=np.float64)
         values = [event.values or None for event in reading.events]
         ours = model != OTHER_MODEL
         faults: dict[int, Fault] = {}
-        for index in np.flatnonzero(ours & ~(label < _BAD_LABEL)).tolist():
+        mapper = self._mappers.get((batch.topic, "outcome"))
+        places = NATIVE if mapper is None else mapper.places("ts", "model")
+        for index in np.flatnonzero(anonymous).tolist():
+            if not is_heartbeat(reading.messages[index], places):
+                text = "$.id: the field is missing: send the prediction's id (a heartbeat holds ts and model alone)"
+                faults[index] = (MISSING_FIELD, text)
+        for index in np.flatnonzero(ours & ~anonymous & ~(label < _BAD_LABEL)).tolist():
             given = reading.events[index].label
             if given is None or given is UNSET:
                 if not any(value is not None for value in (values[index] or {}).values()):
@@ -250,6 +258,7 @@ class Decoder:
             model,
             label,
             {name: column[left] for name, column in kpis.items()},
+            anonymous[left],
         )
         return rows, _rejections(batch, reading, model == OTHER_MODEL)
 
@@ -420,9 +429,15 @@ def _text(value: Any) -> str:
 
 
 def _id_hashes(events: Sequence[Prediction] | Sequence[Outcome]) -> U64:
-    """uint64[n]: xxh3_64 of each id's UTF-8; an integer stands for its decimal text."""
-    texts = _texts([event.id for event in events])
-    return np.fromiter(map(xxhash.xxh3_64_intdigest, map(str.encode, texts)), np.uint64, len(texts))
+    """uint64[n]: xxh3_64 of each id's UTF-8, 0 without one; an integer stands for its decimal text."""
+    ids = [event.id for event in events]
+    given = [one for one in ids if one is not UNSET] if UNSET in ids else ids
+    hashes = np.fromiter(map(xxhash.xxh3_64_intdigest, map(str.encode, _texts(given))), np.uint64, len(given))
+    if given is ids:
+        return hashes
+    found = np.zeros(len(ids), dtype=np.uint64)
+    found[[one is not UNSET for one in ids]] = hashes
+    return found
 
 
 def _kpi(name: str, values: Sequence[dict[str, float | None] | None], largest: F64, faults: dict[int, Fault]) -> F64:

@@ -78,6 +78,11 @@ class Mapper:
         """Every path of the payload that is read, as pieces: own names first."""
         return [(name,) for name in self._own] + [path for _, path in self._moves]
 
+    def places(self, *fields: str) -> set[tuple[str, ...]]:
+        """Where the payload holds these fields, as pieces."""
+        moved = {path for target, path in self._moves if target[0] in fields}
+        return {(name,) for name in self._own if name in fields} | moved
+
     def apply(self, payload: dict[str, Any]) -> dict[str, Any]:
         """The payload (a decoded JSON object) as an object with the contract's fields; the payload is not changed."""
         event = {name: payload[name] for name in self._own if name in payload}

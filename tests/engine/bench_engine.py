@@ -59,7 +59,9 @@ class Columns:
         offset, none = np.arange(n, dtype=np.int64), np.full(n, -1, np.int64)
         self.logs = {
             "predictions": Predictions("predictions", 0, offset, ts, ids, score, none, kind, kinds),
-            "outcomes": Outcomes("outcomes", 0, offset, ts + 200_000, ids, none, none.astype(np.int16), label, {}),
+            "outcomes": Outcomes(
+                "outcomes", 0, offset, ts + 200_000, ids, none, none.astype(np.int16), label, {}, none > 0
+            ),
         }
         self.n = n
 

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from streameval.events import Batch, Decoder, ModelSpec, schemas
 
 TS = 1_714_564_800_000
+DROPPED = object()
 PREDICTION = {"id": "a", "model": "m", "ts": TS, "score": 0.5}
 OUTCOME = {"id": "a", "ts": TS, "label": 1}
 
@@ -37,11 +38,18 @@ def test_every_field_is_described():
         ("outcome", {}, True),
         ("outcome", {"values": {"revenue": 1.5, "click": None}}, True),
         ("outcome", {"label": []}, False),
+        ("outcome", {"id": DROPPED}, False),
+        ("outcome", {"label": DROPPED}, False),
+        ("outcome", {"id": DROPPED, "label": DROPPED}, True),
+        ("outcome", {"id": DROPPED, "label": DROPPED, "model": "m"}, True),
+        ("outcome", {"id": DROPPED, "label": DROPPED, "tx": "a"}, False),
+        ("outcome", {"id": DROPPED, "label": DROPPED, "values": {}}, False),
         ("outcome", {"values": {"revenue": "1"}}, False),
     ],
 )
 def test_schema_and_decoder_agree(event, changes, valid):
     payload = (PREDICTION if event == "prediction" else OUTCOME) | changes
+    payload = {name: value for name, value in payload.items() if value is not DROPPED}
     decoder = Decoder([ModelSpec("m")])
     read = decoder.predictions if event == "prediction" else decoder.outcomes
     _, rejected = read(Batch("t", 0, np.arange(1), [json.dumps(payload).encode()]))

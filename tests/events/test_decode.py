@@ -136,6 +136,14 @@ BAD_PREDICTIONS = {
     "a feature given twice": (raw("features", '{"a": 1, "b": 2, "a": 1}'), "duplicate_key"),
 }
 BAD_OUTCOMES = {
+    "no id": (raw("id_", '"a"', {"ts": TS, "label": 1}), "missing_field"),
+    "no id, but values": (json.dumps({"ts": TS, "values": {"revenue": 1}}).encode(), "missing_field"),
+    "no id, and names of their own": (json.dumps({"ts": TS, "tx": "a", "fraud": 1}).encode(), "missing_field"),
+    "no id, and a label of null": (json.dumps({"ts": TS, "label": None}).encode(), "missing_field"),
+    "an id of null": (json.dumps({"ts": TS, "id": None}).encode(), "wrong_type"),
+    "a heartbeat without a time": (b'{"model": "fraud"}', "missing_field"),
+    "a heartbeat without anything": (b"{}", "missing_field"),
+    "a time given twice": (b'{"ts": %d, "ts": %d}' % (TS, TS), "duplicate_key"),
     "neither label nor values": (raw("x", "1", {"id": "a", "ts": TS}), "missing_field"),
     "empty values": (outcome(label=None, values={}), "missing_field"),
     "values of null": (outcome(label=None, values={"revenue": None}), "missing_field"),
@@ -165,7 +173,7 @@ def rows_of(decoded) -> list[tuple]:
     if hasattr(decoded, "kinds"):
         names = [decoded.kinds[code] if code >= 0 else None for code in decoded.kind]
         return list(zip(decoded.offset, decoded.ts, decoded.id_hash, map(repr, decoded.score), names, strict=True))
-    columns = [map(repr, decoded.label), *(map(repr, column) for column in decoded.kpis.values())]
+    columns = [decoded.heartbeat, map(repr, decoded.label), *(map(repr, column) for column in decoded.kpis.values())]
     return list(zip(decoded.offset, decoded.ts, decoded.id_hash, decoded.model, *columns, strict=True))
 
 
@@ -247,6 +255,20 @@ def test_labels_and_values_of_outcomes_are_read():
     np.testing.assert_array_equal(rows.label, [1, 0, np.nan, np.nan])
     np.testing.assert_array_equal(rows.kpis["revenue"], [np.nan, 3, np.nan, 1])
     np.testing.assert_array_equal(rows.kpis["clicks"], [np.nan, np.nan, -2.5, np.nan])
+
+
+def test_a_time_alone_is_a_heartbeat():
+    beats = [{"ts": TS}, {"ts": "2024-05-01T12:00:01Z", "model": "churn"}, {"ts": TS, "model": "elsewhere"}]
+    values = [outcome(), *(json.dumps(beat).encode() for beat in beats)]
+    rows, rejected = Decoder(MODELS).outcomes(batch(values))
+    assert [(bad.reason, bad.offset) for bad in rejected] == [("unknown_model", 3)]
+    assert rows.heartbeat.tolist() == [False, True, True, True]
+    assert rows.ts.tolist() == [TS, TS, TS + 1000, TS]
+    assert rows.model.tolist() == [-1, -1, 1, -2]
+    assert rows.id_hash.tolist() == [xxhash.xxh3_64_intdigest(b"a"), 0, 0, 0]
+    assert np.isnan(rows.label).tolist() == [False, True, True, True]
+    assert np.isnan(rows.kpis["revenue"]).all()
+    assert rows.take(np.array([0, 2])).heartbeat.tolist() == [False, True]
 
 
 def test_a_value_is_bounded_by_the_scale_of_the_models_that_it_is_meant_for():
@@ -344,6 +366,7 @@ ANY_OUTCOMES = st.one_of(
     st.builds(outcome, label=st.sampled_from([0, 1, True, None]), values=st.just({"revenue": 1.5})),
     st.none(),
     st.just(outcome(model="elsewhere")),
+    st.just(b'{"ts": %d}' % TS),
     st.sampled_from([message for name, (message, _) in ALL_BAD_OUTCOMES.items() if len(message) < 1000]),
     st.binary(max_size=20),
 )

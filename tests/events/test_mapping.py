@@ -60,6 +60,22 @@ def test_outcomes_are_mapped_too():
     assert rejected == []
 
 
+@pytest.mark.parametrize(
+    ("payload", "rows"),
+    [
+        ({"bill": {"at": TS}}, 1),
+        ({"bill": {"at": TS, "ref": None}}, 0),
+        ({"bill": {"at": TS}, "kind": "heartbeat"}, 0),
+        ({"bill": {"at": TS}, "paid": True}, 0),
+    ],
+)
+def test_a_heartbeat_of_a_mapped_topic_holds_nothing_but_the_time_where_the_mapping_finds_it(payload, rows):
+    fields = {"id": "bill.ref", "ts": "bill.at", "label": "paid"}
+    found, rejected = decode(payload, TopicMapping("bills", "outcome", model="fraud", fields=fields))
+    assert found.heartbeat.tolist() == [True] * rows
+    assert [bad.reason for bad in rejected] == ["missing_field"] * (1 - rows)
+
+
 def test_other_topics_and_events_are_not_mapped():
     decoder = Decoder(MODELS, [MAPPING])
     native = json.dumps({"id": "a", "model": "fraud", "ts": TS, "score": 1}).encode()
