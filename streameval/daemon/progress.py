@@ -45,6 +45,8 @@ class Summary:
     stopped: bool
     stalled: dict[str, int] = field(default_factory=dict)
     """Models without labels, and since when (epoch ms)."""
+    unusable: dict[str, int] = field(default_factory=dict)
+    """Fields of events, by name, that were given, could not be used and counted as not given: how many."""
 
 
 @dataclass(slots=True)
@@ -95,6 +97,7 @@ class Tally:
             self.commits,
             stopped,
             {name: fold.join.stalled_since for name, fold in engine.models.items() if fold.join.stalled_since},
+            dict(engine.decoder.unusable),
         )
 
 

@@ -9,24 +9,24 @@ nothing else in the batch. Source: design, "Events in"; speed: at most 2.5 µs a
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import repeat
 from operator import attrgetter
+from types import NoneType
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 import numpy as np
 import xxhash
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
-from streameval.errors import ConfigValueError
+from streameval.errors import ConfigValueError, InvariantError
 from streameval.events.columns import (
     ANY_MODEL,
     F64,
-    I32,
+    I16,
     I64,
     NO_MODEL,
     OTHER_MODEL,
@@ -36,10 +36,11 @@ from streameval.events.columns import (
     Outcomes,
     Predictions,
 )
-from streameval.events.contract import DEFAULT_VERSION, ID_BYTES, NAME_CHARACTERS, WHOLE, ModelSpec, Outcome, Prediction
+from streameval.events.contract import ID_BYTES, UNUSED, WHOLE, ModelSpec, Outcome, Prediction
 from streameval.events.heartbeat import NATIVE, is_heartbeat
+from streameval.events.kinds import encoded, kind_fault, kinds_of, texts
 from streameval.events.malformed import REFUSALS, explain, field_fault, shown, utf8_fault
-from streameval.events.mapping import GROUPS, Mapper, TopicMapping
+from streameval.events.mapping import Mapper, TopicMapping
 from streameval.events.rejected import (
     BAD_STRING,
     FUTURE,
@@ -52,41 +53,57 @@ from streameval.events.rejected import (
     Rejection,
     unknown_model,
 )
-from streameval.events.repeated import Fault, distinct_strings, inspect, repeated, suspects, too_deep
+from streameval.events.repeated import Fault, distinct_strings, inspect, keys_within, repeated, suspects, too_deep
 from streameval.events.timestamps import EARLIEST, LATEST, epoch_ms, time_fault
+from streameval.events.unread import read_past
+from streameval.events.values import kpi_column, propensity_column
 
 _Event = TypeVar("_Event", Prediction, Outcome)
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 # true and 1.0 equal 1 and hash like it, so they are found as well.
 _LABELS: Final[dict[Any, float]] = {0: 0.0, 1: 1.0, None: np.nan, UNSET: np.nan}
 _BAD_LABEL: Final = 2.0
-_TEXT: Final = frozenset({str})
-_HUGE: Final = "\ud800"  # stands for a number that is no name: no decoded text is half a surrogate pair
+_GROUPS: Final = frozenset({dict, NoneType, UnsetType})
 _NO_TIMES: Final = np.empty(0, dtype=np.int64)
-_NOTHING: Final[dict[str, Any]] = {}
 _parse = msgspec.json.Decoder().decode
 
 
 class _Form(Generic[_Event]):
-    """One kind of event: its struct, and what the search for repeated keys must know of it."""
+    """One kind of event: its struct, and what the search for repeated keys must know of it.
 
-    def __init__(self, struct: type[_Event], name: str) -> None:
+    Args:
+        struct: the event.
+        name: as mappings call it.
+        within: of its objects of names, the names that are read.
+    """
+
+    def __init__(self, struct: type[_Event], name: str, within: Mapping[str, Sequence[str]]) -> None:
         self.struct: type[_Event] = struct
         self.name = name
+        self.within = within
         self.decode: Callable[[bytes], _Event] = msgspec.json.Decoder(struct).decode
         self.fields = struct.__struct_fields__
-        self.names = frozenset(self.fields)
-        self.groups = GROUPS[name]
+        self.read = frozenset(self.fields) - UNUSED
+        self.paths: list[tuple[str, ...]] = [(field,) for field in self.read]
+        self.paths += [(field, inner) for field, names in within.items() for inner in names]
         optional = self.fields[-len(struct.__struct_defaults__) :]
         self.readers = [attrgetter(field) for field in optional]
-        self.group_places = [optional.index(group) for group in self.groups]
+        self.groups = [optional.index(field) for field in within]
+        self.raw = [optional.index(field) for field in optional if field in UNUSED]
+
+    def used(self, event: _Event) -> list[Any]:
+        """What is read of an event."""
+        whole = [getattr(event, field) for field in self.read if field not in self.within]
+        for field, names in self.within.items():
+            group = getattr(event, field)
+            whole += [group.get(name) for name in names] if isinstance(group, dict) else [group]
+        return whole
 
 
 class _Reading(Generic[_Event]):
     """The messages of one batch that still count as events, and the faults of those that do not."""
 
-    __slots__ = ("events", "faults", "messages", "times", "where")
+    __slots__ = ("events", "faults", "messages", "originals", "times", "where")
 
     def __init__(self, messages: list[bytes], where: I64) -> None:
         self.messages = messages
@@ -94,11 +111,22 @@ class _Reading(Generic[_Event]):
         self.events: list[_Event] = []
         self.faults: list[tuple[int, Fault, bytes, int | None]] = []  # place in the batch, fault, message, ts
         self.times: I64 | None = None
+        self.originals: dict[int, bytes] = {}  # place in the batch -> the message, where it was read with stand-ins
 
     @property
     def ts(self) -> I64:
         """int64[n]: the events' times, once they have been judged."""
         return _NO_TIMES if self.times is None else self.times
+
+    def message(self, index: int) -> bytes:
+        """The message as it came."""
+        return self.originals.get(int(self.where[index]), self.messages[index])
+
+    def stand_in(self, index: int, message: bytes) -> None:
+        """Goes on with another message in the place of one that can only be read so."""
+        if message is not self.messages[index]:
+            self.originals[int(self.where[index])] = self.messages[index]
+            self.messages[index] = message
 
     def reject(self, faults: dict[int, Fault]) -> I64 | slice:
         """Takes out the messages at these indices; gives the index that takes what is left from a column."""
@@ -106,7 +134,7 @@ class _Reading(Generic[_Event]):
             return slice(None)
         for index, fault in faults.items():
             ts = None if self.times is None else int(self.times[index])
-            self.faults.append((int(self.where[index]), fault, self.messages[index], ts))
+            self.faults.append((int(self.where[index]), fault, self.message(index), ts))
         keep = [index for index in range(len(self.messages)) if index not in faults]
         kept = np.array(keep, dtype=np.int64)
         self.messages = [self.messages[index] for index in keep]
@@ -132,6 +160,7 @@ class Decoder:
 
     Attributes:
         tombstones: messages without a value met so far (skipped: a deleted key is no event).
+        unusable: fields met so far that were given, could not be used, and counted as not given; by name.
 
     >>> decoder = Decoder([ModelSpec("fraud", segments=("country",))])
     >>> text = b'{"id":"a","model":"fraud","ts":1714564800000,"score":0.25,"segments":{"country":"DE"}}'
@@ -149,12 +178,15 @@ class Decoder:
     ) -> None:
         self.models = tuple(models)
         self.tombstones = 0
+        self.unusable: Counter[str] = Counter()
         self._max_bytes = max_bytes
         self._max_ahead = max_ahead
         self._codes = {model.name: code for code, model in enumerate(self.models)}
         self._kpis = {kpi: self._largest(kpi) for model in self.models for kpi in model.kpis}
-        self._prediction = _Form(Prediction, "prediction")
-        self._outcome = _Form(Outcome, "outcome")
+        self._segments = {model.name: model.segments for model in self.models}
+        named = tuple(dict.fromkeys(name for model in self.models for name in model.segments))
+        self._prediction = _Form(Prediction, "prediction", {"segments": named})
+        self._outcome = _Form(Outcome, "outcome", {"values": tuple(self._kpis)})
         self._mappers: dict[tuple[str, str], Mapper] = {}
         for mapping in mappings:
             where = f"mapping of topic {mapping.topic}"
@@ -183,12 +215,14 @@ class Decoder:
             if event.model in self._codes and (fault := _score_fault(event)):
                 faults[index] = fault
         score = score[reading.reject(faults)]
-        keys = self._keys(reading.events)
-        wrong = {key: fault for key in dict.fromkeys(keys) if key and (fault := _kind_fault(key))}
+        keys = kinds_of(reading.events, self._segments)
+        wrong = {key: fault for key in dict.fromkeys(keys) if key and (fault := kind_fault(key))}
         if wrong:
             score = score[reading.reject({i: wrong[key] for i, key in enumerate(keys) if key in wrong})]
             keys = [key for key in keys if key not in wrong]
-        kind, kinds = _encode(keys)
+        kind, kinds, unusable = encoded(keys)
+        if unusable:
+            self.unusable["segments"] += unusable
         unknown = kind == NO_MODEL
         rows = Predictions(
             batch.topic,
@@ -200,15 +234,20 @@ class Decoder:
             _record_times(batch, reading.where),
             kind,
             kinds,
-            self._propensities(reading.events),
+            self._propensities(reading.events, keys),
         )
         return rows, _rejections(batch, reading, unknown)
 
-    def _propensities(self, events: Sequence[Prediction]) -> F64 | None:
+    def _propensities(self, events: Sequence[Prediction], kinds: Sequence[Kind | None]) -> F64 | None:
         """The propensities of predictions, if a model asks for them."""
-        if not any(model.propensity for model in self.models):
+        asking = {model.name for model in self.models if model.propensity}
+        if not asking:
             return None
-        return np.array([event.propensity or np.nan for event in events], dtype=np.float64)
+        asked = np.array([kind is not None and kind[0] in asking for kind in kinds], dtype=np.bool_)
+        column, unusable = propensity_column([event.propensity for event in events], asked)
+        if unusable:
+            self.unusable["propensity"] += unusable
+        return column
 
     def outcomes(self, batch: Batch) -> tuple[Outcomes, list[Rejection]]:
         """Outcomes of a batch in offset order, and its rejections by offset.
@@ -223,28 +262,13 @@ class Decoder:
         )
         anonymous = np.array([event.id is UNSET for event in reading.events], dtype=np.bool_)
         label = np.array([_LABELS.get(event.label, _BAD_LABEL) for event in reading.events], dtype=np.float64)
-        values = [event.values or None for event in reading.events]
-        ours = model != OTHER_MODEL
         faults: dict[int, Fault] = {}
-        mapper = self._mappers.get((batch.topic, "outcome"))
-        places = NATIVE if mapper is None else mapper.places("ts", "model")
-        for index in np.flatnonzero(anonymous).tolist():
-            if not is_heartbeat(reading.messages[index], places):
-                text = "$.id: the field is missing: send the prediction's id (a heartbeat holds ts and model alone)"
-                faults[index] = (MISSING_FIELD, text)
+        self._judge_heartbeats(batch, reading, np.flatnonzero(anonymous).tolist(), faults)
+        ours = model != OTHER_MODEL
         for index in np.flatnonzero(ours & ~anonymous & ~(label < _BAD_LABEL)).tolist():
-            given = reading.events[index].label
-            if given is None or given is UNSET:
-                if not any(value is not None for value in (values[index] or {}).values()):
-                    faults[index] = (MISSING_FIELD, "neither $.label nor $.values is given: send one of them")
-            elif isinstance(given, str):
-                faults[index] = (WRONG_TYPE, "$.label is a string, and the models here are binary: send 0 or 1")
-            else:
-                faults[index] = (
-                    OUT_OF_RANGE,
-                    f"$.label is {shown(given)}, and the models here are binary: send 0 or 1",
-                )
-        kpis = {name: _kpi(name, values, largest[model], faults) for name, largest in self._kpis.items()}
+            if fault := _label_fault(reading.events[index]):
+                faults[index] = fault
+        kpis = self._values(reading, model, faults)
         label[~ours] = np.nan
         left = reading.reject(faults)
         model, label = model[left], label[left]
@@ -261,6 +285,35 @@ class Decoder:
             anonymous[left],
         )
         return rows, _rejections(batch, reading, model == OTHER_MODEL)
+
+    def _judge_heartbeats(
+        self, batch: Batch, reading: _Reading[Outcome], anonymous: list[int], faults: dict[int, Fault]
+    ) -> None:
+        mapper = self._mappers.get((batch.topic, self._outcome.name))
+        places = NATIVE if mapper is None else mapper.places(("ts", "model"))
+        text = "$.id: the field is missing: send the prediction's id (a heartbeat holds ts and model alone)"
+        faults |= {i: (MISSING_FIELD, text) for i in anonymous if not is_heartbeat(reading.messages[i], places)}
+
+    def _values(self, reading: _Reading[Outcome], model: I16, faults: dict[int, Fault]) -> dict[str, F64]:
+        """KPI -> float64[n]; where a value is none, there is a fault."""
+        given = [event.values for event in reading.events]
+        groups = given
+        if not set(map(type, given)) <= _GROUPS:
+            groups = [group if isinstance(group, dict) else None for group in given]
+            read = np.any([largest[model] < np.inf for largest in self._kpis.values()], axis=0)
+            text = "$.values is no object: send one of names and numbers"
+            for index in np.flatnonzero(read).tolist():
+                if type(given[index]) not in _GROUPS:
+                    faults.setdefault(index, (WRONG_TYPE, text))
+        columns: dict[str, F64] = {}
+        for name, largest in self._kpis.items():
+            columns[name], wrong = kpi_column(name, groups, largest[model])
+            for index, fault in wrong.items():
+                # A stand-in is no number either; what it stands for says more.
+                original = reading.message(index)
+                reason = fault[0] if original is reading.messages[index] else explain(original, _parse)[0]
+                faults.setdefault(index, (reason, fault[1]))
+        return columns
 
     def _read(self, batch: Batch, form: _Form[_Event]) -> _Reading[_Event]:
         """The batch's messages that keep all rules which both events share."""
@@ -289,29 +342,41 @@ class Decoder:
                 # extend keeps what came before an exception, so decoding goes on behind the refused message.
                 events.extend(map(form.decode, remaining))
                 break
-            except REFUSALS:
+            except REFUSALS as error:
                 index = len(events)
-                faults[index] = explain(reading.messages[index], form.decode)
-                events.append(None)
+                message = reading.messages[index]
+                found = read_past(message, error, form.decode, form.used)
+                if found is None:
+                    faults[index] = explain(message, form.decode)
+                    events.append(None)
+                else:
+                    events.append(found[0])
+                    reading.stand_in(index, found[1])
         reading.events = events
         reading.reject(faults)
         reading.reject(_not_utf8(reading.messages))
         optional = [list(map(read, reading.events)) for read in form.readers]
-        named = [optional[place] for place in form.group_places]
+        groups = [optional[place] for place in form.groups]
+        raw = [column for column in (optional[place] for place in form.raw) if column.count(UNSET) < len(column)]
         keys = len(reading.events) * len(form.fields) - sum(column.count(UNSET) for column in optional)
-        keys += sum(sum([len(group) for group in column if group]) for column in named)
-        doubtful = suspects(reading.messages, keys, lambda: _keys_each(form, optional, named))
-        reading.reject(inspect(reading.messages, doubtful, form.names, form.groups))
+        keys += sum(sum([len(group) for group in column if isinstance(group, dict)]) for column in groups)
+        keys += sum(keys_within([value for value in column if value is not UNSET]) for column in raw)
+        doubtful = suspects(reading.messages, keys, lambda: _keys_each(form, optional, groups, raw))
+        reading.reject(inspect(reading.messages, doubtful, form.fields, form.paths))
 
     @staticmethod
     def _decode_mapped(reading: _Reading[_Event], form: _Form[_Event], mapper: Mapper) -> None:
-        found = [_convert(message, form, mapper) for message in reading.messages]
-        reading.events = [event for event, _ in found]  # type: ignore[misc]  # those without event go in the next line
-        reading.reject({index: fault for index, (_, fault) in enumerate(found) if fault})
+        paths = mapper.places(form.read, form.within)
+        found = [_convert(message, form, mapper, paths) for message in reading.messages]
+        reading.events = [event for event, _, _ in found]  # type: ignore[misc]  # those without one go now
+        faults = {index: fault for index, (_, _, fault) in enumerate(found) if fault}
+        for index, (_, message, _) in enumerate(found):
+            reading.stand_in(index, message)
+        reading.reject(faults)
         reading.reject(_not_utf8(reading.messages))
 
     def _judge_times(self, reading: _Reading[_Event], batch: Batch) -> None:
-        moments: list[datetime | int] = [event.ts for event in reading.events]
+        moments: list[datetime | float] = [event.ts for event in reading.events]
         times = reading.times = epoch_ms(moments)
         faults: dict[int, Fault] = {}
         for index in np.flatnonzero((times < EARLIEST) | (times >= LATEST)).tolist():
@@ -333,123 +398,77 @@ class Decoder:
         text = f"$.id has more than {ID_BYTES} bytes of UTF-8: send a shorter one, or its hash"
         reading.reject({i: (BAD_STRING, text) for i in long if len(str(reading.events[i].id).encode()) > ID_BYTES})
 
-    def _keys(self, events: Sequence[Prediction]) -> list[Kind | None]:
-        """The kind of each event; None where its model is not configured here."""
-        names = [event.model for event in events]
-        present = list(dict.fromkeys(names))
-        if len(present) == 1:
-            return self._keys_of_model(present[0], events)
-        keys: list[Kind | None] = [None] * len(events)
-        for name in present:
-            rows = [row for row, other in enumerate(names) if other == name]
-            for row, key in zip(rows, self._keys_of_model(name, [events[row] for row in rows]), strict=True):
-                keys[row] = key
-        return keys
 
-    def _keys_of_model(self, name: str, events: Sequence[Prediction]) -> list[Kind | None]:
-        code = self._codes.get(name)
-        if code is None:
-            return [None] * len(events)
-        versions = _texts([event.version or DEFAULT_VERSION for event in events])
-        groups = [event.segments or _NOTHING for event in events]
-        columns = [_texts([group.get(segment, "") for group in groups]) for segment in self.models[code].segments]
-        segments = zip(*columns, strict=True) if columns else repeat((), len(events))
-        return list(zip(repeat(name, len(events)), versions, segments, strict=True))
+def _convert(
+    message: bytes, form: _Form[_Event], mapper: Mapper, paths: Sequence[tuple[str, ...]]
+) -> tuple[_Event | None, bytes, Fault | None]:
+    """A foreign message as an event, or its fault; and the message that it was read from."""
+    if fault := too_deep(message):
+        return None, message, fault
+
+    def read(text: bytes) -> _Event:
+        payload = _parse(text)
+        return msgspec.convert(mapper.apply(payload) if isinstance(payload, dict) else payload, form.struct)
+
+    try:
+        event = read(message)
+    except REFUSALS as error:
+        found = read_past(message, error, read, form.used)
+        if found is None:
+            return None, message, _refused(message, mapper, form)
+        event, message = found
+    return event, message, None if distinct_strings(message) else repeated(message, paths)
 
 
-def _convert(message: bytes, form: _Form[_Event], mapper: Mapper) -> tuple[_Event | None, Fault | None]:
-    """A foreign message as an event, or its fault."""
-    fault = too_deep(message)
-    if fault:
-        return None, fault
+def _refused(message: bytes, mapper: Mapper, form: _Form[Any]) -> Fault:
+    """Why a foreign message is no event."""
     try:
         payload = _parse(message)
     except REFUSALS:
-        return None, explain(message, _parse)
+        return explain(message, _parse)
     if not isinstance(payload, dict):
-        return None, (NOT_OBJECT, "the message is not a JSON object: send one object a message")
+        return NOT_OBJECT, "the message is not a JSON object: send one object a message"
     mapped = mapper.apply(payload)
     try:
-        event = msgspec.convert(mapped, form.struct)
+        msgspec.convert(mapped, form.struct)
     except msgspec.ValidationError as error:
-        return None, field_fault(str(error), mapped, mapper.paths)
-    if distinct_strings(message):
-        return event, None
-    return event, repeated(message, mapper.reads, form.groups)
+        return field_fault(str(error), mapped, mapper.paths)
+    raise InvariantError("a message was refused and then decoded", where="events.decode", cure="report it")
 
 
 def _score_fault(event: Prediction) -> Fault | None:
     """What is wrong with the score of a binary model's prediction, if anything is."""
     score = event.score
     if isinstance(score, float):
-        return None if 0 <= score <= 1 else (OUT_OF_RANGE, f"$.score is {score:.6g}: send P(positive), from 0 to 1")
-    other = next((name for name in ("scores", "value") if isinstance(getattr(event, name), dict | float)), None)
+        return None if 0 <= score <= 1 else (OUT_OF_RANGE, f"$.score is {shown(score)}: send P(positive), from 0 to 1")
+    other = next((name for name in ("scores", "value") if getattr(event, name) is not UNSET), None)
     hint = f"; $.{other} is for another task" if other else ""
     return MISSING_FIELD, f"$.score is missing{hint}: a binary model needs P(positive)"
 
 
-def _kind_fault(kind: Kind) -> Fault | None:
-    """What is wrong with the strings of a kind: they become parts of record keys, so they are kept short and clean."""
-    _, version, segments = kind
-    for name, text in (("version", version), *(("segments[...]", value) for value in segments)):
-        if text == _HUGE:
-            return OUT_OF_RANGE, f"$.{name} is a number beyond 2^53, whose last digits get lost: send it as a string"
-        if len(text) > NAME_CHARACTERS:
-            return BAD_STRING, f"$.{name} has more than {NAME_CHARACTERS} characters: send a shorter one"
-        if _CONTROL.search(text):
-            return BAD_STRING, f"$.{name} has control characters: send plain text"
-    return None
-
-
-def _encode(keys: Sequence[Kind | None]) -> tuple[I32, list[Kind]]:
-    """int32[n] codes (`NO_MODEL` for None), and the kinds that they index, in order of first appearance."""
-    kinds: dict[Kind, int] = {}
-    codes = [NO_MODEL if key is None else kinds.setdefault(key, len(kinds)) for key in keys]
-    return np.array(codes, dtype=np.int32), list(kinds)
-
-
-def _texts(values: Sequence[Any]) -> list[str]:
-    """Strings as they are; numbers and booleans as their JSON text, null as "" (not given)."""
-    if set(map(type, values)) <= _TEXT:
-        return list(values)
-    return list(map(_text, values))
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        if not value.is_integer():
-            return repr(value)
-        # 1 and 1.0 are one number in JSON, and some producers cannot help writing the second.
-        return str(int(value)) if abs(value) <= WHOLE else _HUGE
-    return value if isinstance(value, str) else str(value) if abs(value) < 2**63 else _HUGE
+def _label_fault(event: Outcome) -> Fault | None:
+    """What is wrong with the label of an outcome that is neither 0 nor 1, if anything is."""
+    label = event.label
+    if label is None or label is UNSET:
+        values = event.values if isinstance(event.values, dict) else {}
+        if any(value is not None for value in values.values()):
+            return None
+        return MISSING_FIELD, "neither $.label nor $.values is given: send one of them"
+    if isinstance(label, str):
+        return WRONG_TYPE, "$.label is a string, and the models here are binary: send 0 or 1"
+    return OUT_OF_RANGE, f"$.label is {shown(label)}, and the models here are binary: send 0 or 1"
 
 
 def _id_hashes(events: Sequence[Prediction] | Sequence[Outcome]) -> U64:
     """uint64[n]: xxh3_64 of each id's UTF-8, 0 without one; an integer stands for its decimal text."""
     ids = [event.id for event in events]
     given = [one for one in ids if one is not UNSET] if UNSET in ids else ids
-    hashes = np.fromiter(map(xxhash.xxh3_64_intdigest, map(str.encode, _texts(given))), np.uint64, len(given))
+    hashes = np.fromiter(map(xxhash.xxh3_64_intdigest, map(str.encode, texts(given))), np.uint64, len(given))
     if given is ids:
         return hashes
     found = np.zeros(len(ids), dtype=np.uint64)
     found[[one is not UNSET for one in ids]] = hashes
     return found
-
-
-def _kpi(name: str, values: Sequence[dict[str, float | None] | None], largest: F64, faults: dict[int, Fault]) -> F64:
-    """float64[n]: one KPI's values, nan where not given; `largest` float64[n] is what each may be, either way."""
-    column = np.array([group.get(name) if group else None for group in values], dtype=np.float64)
-    for index in np.flatnonzero(np.abs(column) > largest).tolist():
-        text = (
-            f"$.values.{name} is {shown(float(column[index]))}, more than 2^53 units of its scale "
-            f"({shown(float(largest[index]) / WHOLE)}): leave it out where there is none, or raise kpis.{name}.scale"
-        )
-        faults.setdefault(index, (OUT_OF_RANGE, text))
-    return column
 
 
 def _record_times(batch: Batch, where: I64) -> I64:
@@ -479,13 +498,16 @@ def _not_utf8(messages: Sequence[bytes]) -> dict[int, Fault]:
     return {}
 
 
-def _keys_each(form: _Form[Any], optional: Sequence[Sequence[Any]], named: Sequence[Sequence[Any]]) -> I64:
-    """int64[n]: how many keys of the contract each message must have."""
+def _keys_each(
+    form: _Form[Any], optional: Sequence[Sequence[Any]], groups: Sequence[Sequence[Any]], raw: Sequence[Sequence[Any]]
+) -> I64:
+    """int64[n]: how many keys of the contract each message must have, and keys in what is not read."""
     unset = np.array([row.count(UNSET) for row in zip(*optional, strict=True)], dtype=np.int64)
     count = len(form.fields) - unset
-    for column in named:
-        if any(column):
-            count += np.array([len(group) if group else 0 for group in column], dtype=np.int64)
+    for column in groups:
+        count += np.array([len(group) if isinstance(group, dict) else 0 for group in column], dtype=np.int64)
+    for column in raw:
+        count += np.array([0 if value is UNSET else bytes(value).count(b'":') for value in column], dtype=np.int64)
     return count
 
 
@@ -494,7 +516,7 @@ def _rejections(batch: Batch, reading: _Reading[Any], unknown: NDArray[np.bool_]
     found = [(place, fault, message, ts) for place, fault, message, ts in reading.faults]
     for index in np.flatnonzero(unknown).tolist():
         fault = UNKNOWN_MODEL, unknown_model(reading.events[index].model)
-        found.append((int(reading.where[index]), fault, reading.messages[index], int(reading.ts[index])))
+        found.append((int(reading.where[index]), fault, reading.message(index), int(reading.ts[index])))
     found.sort(key=lambda entry: entry[0])
     return [
         Rejection(batch.topic, batch.partition, int(batch.offsets[place]), reason, detail, message, ts)

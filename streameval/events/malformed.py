@@ -9,6 +9,8 @@ JSON is never blamed on a field that happened to come before the fault. Texts ca
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from collections.abc import Callable
 from typing import Any, Final
@@ -45,6 +47,7 @@ _CONSTANT: Final = re.compile(r"(?<![\w.])[-+]?(nan|inf(inity)?)(?!\w)", re.IGNO
 _PLACE: Final = re.compile(r"^(?P<what>.*?)(?: - at `(?P<where>[^`]*)`)?$", re.DOTALL)
 _parse = msgspec.json.Decoder().decode
 
+_HALF: Final = "half of a surrogate pair is no character: send whole characters"
 _CURES: Final = {
     "id": "send a non-empty string of at most 512 bytes, or an integer",
     "model": "send the model's name as a string",
@@ -171,11 +174,15 @@ def _syntax_fault(text: str) -> Fault | None:
         return None
     place = problem.removeprefix("JSON is malformed: ")
     if "surrogate" in problem or "unexpected end of escaped utf-16" in problem:
-        return LONE_SURROGATE, f"{place}: half of a surrogate pair is no character; send whole characters"
+        return LONE_SURROGATE, f"{place}: {_HALF}"
     bare = _STRING.sub('""', text)
     if _CONSTANT.search(bare):
         return NOT_FINITE, "NaN and Infinity are not JSON: leave the field out, or send null where it is optional"
     if "truncated" in problem:
+        # msgspec says so as well of half a pair that is nearer to the end than another half would reach.
+        with contextlib.suppress(ValueError):
+            json.loads(text, parse_int=str, parse_float=str)
+            return LONE_SURROGATE, _HALF
         return TRUNCATED, "the JSON ends too early: check size limits and the producer's flush"
     return NOT_JSON, f"{place}: send one JSON object a message"
 

@@ -127,6 +127,12 @@ def _reading(vitals: Vitals) -> Iterator[Metric]:
         [(("prediction",), vitals.predictions), (("outcome",), vitals.outcomes)],
         ("event",),
     )
+    yield _counter(
+        "fields_unusable",
+        "Fields of events that could not be used and counted as not given, by field.",
+        [((field,), vitals.unusable.get(field, 0)) for field in ("segments", "propensity")],
+        ("field",),
+    )
     yield _gauge(
         "lag_events",
         "Events of an input topic that are not read yet.",

@@ -85,7 +85,7 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     """A worker at one moment.
 
     `wall`, `committed` and `heard` (when the transport last answered) are seconds since the epoch, `time` (T) is epoch
-    milliseconds.
+    milliseconds. `unusable` counts fields of events, by name, that were given and counted as not given.
     """
 
     wall: float
@@ -96,6 +96,7 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     paused: bool = False
     predictions: int = 0
     outcomes: int = 0
+    unusable: dict[str, int] = {}
     max_rows: int = 0
     topics: dict[str, TopicVitals] = {}
     models: dict[str, ModelVitals] = {}

@@ -48,7 +48,7 @@ class Times:
 
     def add(self, lines: Sequence[bytes]) -> None:
         """Take the next rows in."""
-        moments: list[datetime | int] = []
+        moments: list[datetime | float] = []
         remaining = iter(lines)
         read = self._read if self._mapper is None else self._read_mapped
         while True:
@@ -61,10 +61,10 @@ class Times:
         self._chunks.append(epoch_ms(moments))
 
     @staticmethod
-    def _read(line: bytes) -> datetime | int:
+    def _read(line: bytes) -> datetime | float:
         return _stamped(line).ts
 
-    def _read_mapped(self, line: bytes) -> datetime | int:
+    def _read_mapped(self, line: bytes) -> datetime | float:
         payload = _parse(line)
         if self._mapper is None or not isinstance(payload, dict):
             return -1

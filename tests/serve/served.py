@@ -26,6 +26,7 @@ VITALS = Vitals(
     ready=True,
     predictions=42_624,
     outcomes=42_837,
+    unusable={"segments": 7},
     max_rows=20_000_000,
     topics={
         "predictions": TopicVitals(42_624, 0, 912_870_060_000),
