@@ -37,6 +37,7 @@ from streameval.events.columns import (
     Predictions,
 )
 from streameval.events.contract import ID_BYTES, UNUSED, WHOLE, ModelSpec, Outcome, Prediction
+from streameval.events.foreign import within_text
 from streameval.events.heartbeat import NATIVE, is_heartbeat
 from streameval.events.kinds import encoded, kind_fault, kinds_of, texts
 from streameval.events.malformed import REFUSALS, explain, field_fault, shown, utf8_fault
@@ -427,7 +428,7 @@ def _refused(message: bytes, mapper: Mapper, form: _Form[Any]) -> Fault:
     except REFUSALS:
         return explain(message, _parse)
     if not isinstance(payload, dict):
-        return NOT_OBJECT, "the message is not a JSON object: send one object a message"
+        return NOT_OBJECT, f"the message is {within_text(payload)}"
     mapped = mapper.apply(payload)
     try:
         msgspec.convert(mapped, form.struct)

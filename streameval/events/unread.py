@@ -60,8 +60,8 @@ def _stand_ins(message: bytes) -> list[bytes]:
 
     >>> _stand_ins(b'{"a": NaN, "b": "NaN", "c": -1e400, "d": 1e40}')
     [b'{"a": [], "b": "NaN", "c": [], "d": 1e40}']
-    >>> [text.decode() for text in _stand_ins(b'"\ud83d"')]
-    ['"\\ufffd"', '"\\ufffc"']
+    >>> _stand_ins(rb'"\ud83d"') == [rb'"\ufffd"', rb'"\ufffc"']
+    True
     """
     halves = 0
 
