@@ -15,6 +15,7 @@ from typing import Any, Final
 import yaml
 
 from streameval.errors import ConfigFileError, ConfigValueError
+from streameval.plain import cleaned
 
 __all__ = ["Document", "Path", "path_text", "read"]
 
@@ -63,7 +64,7 @@ def path_text(path: Path) -> str:
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
+    return cleaned(text)
 
 
 class _CoreLoader(yaml.SafeLoader):

@@ -111,6 +111,11 @@ BAD_PREDICTIONS = {
     "an id long in bytes": (prediction(id="é" * 257), "bad_string"),
     "an empty model": (prediction(model=""), "bad_string"),
     "a control character in a version": (prediction(version="1\0"), "bad_string"),
+    "a C1 control in a version": (prediction(version="1\x9b31m"), "bad_string"),
+    "a text turned round in a segment": (prediction(segments={"country": "12\u202e34"}), "bad_string"),
+    "a line separator in a segment": (prediction(segments={"channel": "a\u2028b"}), "bad_string"),
+    "a zero width in a version": (prediction(version="1\u200b"), "bad_string"),
+    "a joiner that hides in a version": (prediction(version="v\u200d1"), "bad_string"),
     "a control character in a segment": (prediction(segments={"country": "D\nE"}), "bad_string"),
     "a version of 309 digits": (raw("version", "9" * 309), "out_of_range"),
     "a version beyond 64 bits": (prediction(version=2**63), "out_of_range"),
@@ -295,6 +300,21 @@ def test_an_event_of_an_unknown_model_is_a_row_without_kind_and_a_rejection():
     assert np.isnan(rows.score[1])
     assert [(bad.reason, bad.offset, bad.ts) for bad in rejected] == [("unknown_model", 1, TS)]
     assert "'elsewhere'" in rejected[0].detail
+
+
+def test_names_as_people_write_them_are_read():
+    names = ["Zoë", "می\u200cخواهم", "क्\u200dष", "👩\u200d💻", "a\xa0b"]
+    rows, rejected = Decoder(MODELS).predictions(batch([prediction(segments={"country": name}) for name in names]))
+    assert rejected == []
+    assert [rows.kinds[code][2][0] for code in rows.kind] == names
+
+
+def test_the_name_of_an_unknown_model_is_shown_without_what_moves_a_terminal_or_turns_text_round():
+    messages = [
+        prediction(model=name) for name in ("\x1b[2J", "\x9b2J", "a\u2028b", "12\u202e34", "\ufefffraud", "fra\u200dud")
+    ]
+    _, rejected = Decoder(MODELS).predictions(batch(messages))
+    assert [bad.detail.split("'")[1] for bad in rejected] == ["�[2J", "�2J", "a�b", "12�34", "�fraud", "fra�ud"]
 
 
 def test_tombstones_are_skipped_and_counted():
