@@ -100,6 +100,7 @@ def _run(
             matched=summary.matched,
             waiting=summary.waiting,
             rejected=summary.rejected,
+            duplicates_differing=summary.duplicates_differing,
             unusable=summary.unusable,
             records=summary.records,
             commits=summary.commits,

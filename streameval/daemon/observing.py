@@ -24,7 +24,17 @@ EVERY: Final = 1.0
 """Seconds between two looks, at least."""
 SHARE: Final = 0.05
 """Of the loop's time that looks may take."""
-_COUNTED: Final = ("taken", "duplicates", "late", "unlabelled", "matched", "amended", "repeated", "orphans")
+_COUNTED: Final = (
+    "taken",
+    "duplicates",
+    "duplicates_differing",
+    "late",
+    "unlabelled",
+    "matched",
+    "amended",
+    "repeated",
+    "orphans",
+)
 
 
 class Observer:

@@ -22,13 +22,14 @@ import xxhash
 from streameval import records
 from streameval.config import Config, Model
 from streameval.config.change import Change, changes, digest, facts
+from streameval.config.ids import fingerprint
 from streameval.engine.anchors import Anchors
 from streameval.engine.clock import BEGINNING, Admitted, Clocks, Key, Mark
 from streameval.engine.model import ModelFold
 from streameval.engine.publisher import Published, Publisher
 from streameval.engine.rows import Output, TooLate
 from streameval.engine.shard import Shard
-from streameval.errors import ConfigChangeError, StateVersionError
+from streameval.errors import ConfigChangeError, InvariantError, StateVersionError
 from streameval.evaluate.calibration.champion import CalibrationMap
 from streameval.events.columns import NO_MODEL, Batch, Outcomes, Predictions
 from streameval.events.contract import ModelSpec
@@ -59,6 +60,7 @@ class Engine:
         lineage: The line of state that the records' ids belong to.
         shard: Which of several workers on the same topics this is.
         elsewhere: What `Shard.elsewhere` says of the whole configuration.
+        id_key: What `Ids.read` gave with the configuration's fingerprint.
     """
 
     def __init__(
@@ -67,7 +69,10 @@ class Engine:
         lineage: str = "1",
         shard: Shard = Shard(),  # noqa: B008 - frozen
         elsewhere: frozenset[str] = frozenset(),
+        id_key: bytes = b"",
     ) -> None:
+        if fingerprint(id_key) != config.ids.fingerprint or bool(id_key) != (config.ids.key is not None):
+            raise InvariantError("the key of ids is not the configuration's", where="ids.key", cure="report it")
         self.config = config
         self.shard = shard
         self.elsewhere = elsewhere
@@ -89,7 +94,7 @@ class Engine:
             for model in config.models
         ]
         mappings = [TopicMapping(m.topic, m.event, m.model, m.fields, m.constants) for m in config.mappings]
-        self.decoder = Decoder(self.specs, mappings)
+        self.decoder = Decoder(self.specs, mappings, id_key=id_key)
         self.ledger = self._ledger()
         self.late = self._ledger()
         self.publisher = Publisher(config, lineage)

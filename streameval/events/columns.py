@@ -63,7 +63,7 @@ class Predictions:
         partition: the partition.
         offset: int64[n].
         ts: int64[n], event time.
-        id_hash: uint64[n], xxh3_64 of the id's UTF-8.
+        id_hash: uint64[n], of the id's UTF-8 (see `streameval.events.ids`).
         score: float64[n] in [0, 1] (never -0.0); nan where `kind` is -1.
         record_ts: int64[n], -1 where the log has none.
         kind: int32[n], index into `kinds`; -1 = a model that is not configured here (the row still moves the clock).
@@ -110,7 +110,7 @@ class Outcomes:
         partition: the partition.
         offset: int64[n].
         ts: int64[n], event time.
-        id_hash: uint64[n], xxh3_64 of the id's UTF-8; 0 for a heartbeat.
+        id_hash: uint64[n], of the id's UTF-8; 0 for a heartbeat.
         record_ts: int64[n], -1 where the log has none.
         model: int16[n], index into the decoder's models; -1 = any model; -2 = one that is not configured here.
         label: float64[n], 0.0 or 1.0; nan = none.

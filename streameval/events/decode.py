@@ -18,7 +18,6 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 import numpy as np
-import xxhash
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
@@ -39,6 +38,7 @@ from streameval.events.columns import (
 from streameval.events.contract import ID_BYTES, UNUSED, WHOLE, ModelSpec, Outcome, Prediction
 from streameval.events.foreign import within_text
 from streameval.events.heartbeat import NATIVE, is_heartbeat
+from streameval.events.ids import hash_of_ids
 from streameval.events.kinds import encoded, kind_fault, kinds_of, texts
 from streameval.events.malformed import REFUSALS, explain, field_fault, shown, utf8_fault
 from streameval.events.mapping import Mapper, TopicMapping
@@ -155,6 +155,7 @@ class Decoder:
         mappings: at most one for each topic and event.
         max_bytes: a longer message is `too_large`, unread.
         max_ahead: ms; a `ts` further than this beyond its record timestamp is `future`. None: not judged.
+        id_key: with which ids are hashed; empty: openly.
 
     Raises:
         ConfigValueError: a mapping names an unknown model or field, or two are for the same topic and event.
@@ -176,11 +177,13 @@ class Decoder:
         mappings: Iterable[TopicMapping] = (),
         max_bytes: int = 1_048_576,
         max_ahead: int | None = None,
+        id_key: bytes = b"",
     ) -> None:
         self.models = tuple(models)
         self.tombstones = 0
         self.unusable: Counter[str] = Counter()
         self._max_bytes = max_bytes
+        self._hash = hash_of_ids(id_key)
         self._max_ahead = max_ahead
         self._codes = {model.name: code for code, model in enumerate(self.models)}
         self._kpis = {kpi: self._largest(kpi) for model in self.models for kpi in model.kpis}
@@ -230,7 +233,7 @@ class Decoder:
             batch.partition,
             np.asarray(batch.offsets, dtype=np.int64)[reading.where],
             reading.ts,
-            _id_hashes(reading.events),
+            self._hashes(reading.events),
             np.where(unknown, np.nan, score + 0.0),  # + 0.0 makes -0.0 a plain zero
             _record_times(batch, reading.where),
             kind,
@@ -278,7 +281,7 @@ class Decoder:
             batch.partition,
             np.asarray(batch.offsets, dtype=np.int64)[reading.where],
             reading.ts,
-            _id_hashes(reading.events),
+            self._hashes(reading.events),
             _record_times(batch, reading.where),
             model,
             label,
@@ -286,6 +289,16 @@ class Decoder:
             anonymous[left],
         )
         return rows, _rejections(batch, reading, model == OTHER_MODEL)
+
+    def _hashes(self, events: Sequence[Prediction] | Sequence[Outcome]) -> U64:
+        """uint64[n]: what is kept of each id, 0 without one; an integer stands for its decimal text."""
+        ids = [event.id for event in events]
+        if UNSET not in ids:
+            return self._hash(texts(ids))
+        given = np.array([one is not UNSET for one in ids], dtype=np.bool_)
+        found = np.zeros(len(ids), dtype=np.uint64)
+        found[given] = self._hash(texts([one for one in ids if one is not UNSET]))
+        return found
 
     def _judge_heartbeats(
         self, batch: Batch, reading: _Reading[Outcome], anonymous: list[int], faults: dict[int, Fault]
@@ -458,18 +471,6 @@ def _label_fault(event: Outcome) -> Fault | None:
     if isinstance(label, str):
         return WRONG_TYPE, "$.label is a string, and the models here are binary: send 0 or 1"
     return OUT_OF_RANGE, f"$.label is {shown(label)}, and the models here are binary: send 0 or 1"
-
-
-def _id_hashes(events: Sequence[Prediction] | Sequence[Outcome]) -> U64:
-    """uint64[n]: xxh3_64 of each id's UTF-8, 0 without one; an integer stands for its decimal text."""
-    ids = [event.id for event in events]
-    given = [one for one in ids if one is not UNSET] if UNSET in ids else ids
-    hashes = np.fromiter(map(xxhash.xxh3_64_intdigest, map(str.encode, texts(given))), np.uint64, len(given))
-    if given is ids:
-        return hashes
-    found = np.zeros(len(ids), dtype=np.uint64)
-    found[[one is not UNSET for one in ids]] = hashes
-    return found
 
 
 def _record_times(batch: Batch, where: I64) -> I64:

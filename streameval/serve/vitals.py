@@ -43,6 +43,7 @@ class ModelVitals(msgspec.Struct, frozen=True):
     bytes: int = 0
     taken: int = 0
     duplicates: int = 0
+    duplicates_differing: int = 0
     late: int = 0
     unlabelled: int = 0
     matched: int = 0
