@@ -16,6 +16,7 @@ import numpy as np
 from streameval.events.contract import type_ts
 from streameval.events.mapping import Mapper, TopicMapping
 from streameval.events.timestamps import EARLIEST, LATEST, epoch_ms
+from streameval.events.unread import read_past
 
 __all__ = ["Times"]
 
@@ -56,8 +57,9 @@ class Times:
                 # extend keeps what came before an exception, so reading goes on behind the unreadable row.
                 moments.extend(map(read, remaining))
                 break
-            except _UNREADABLE:
-                moments.append(-1)
+            except _UNREADABLE as error:
+                found = read_past(lines[len(moments)], error, read, lambda moment: moment)
+                moments.append(-1 if found is None else found[0])
         self._chunks.append(epoch_ms(moments))
 
     @staticmethod

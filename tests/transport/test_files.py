@@ -173,6 +173,20 @@ def test_a_csv_column_is_read_by_its_name_and_never_by_its_values(tmp_path):
     ]
 
 
+def test_a_row_with_nan_where_nobody_reads_it_is_put_in_its_place_by_its_time(tmp_path):
+    path = tmp_path / "a.jsonl"
+    lines = [
+        b'{"id": "c", "ts": %d, "features": {"age": NaN}}' % (START + 2),
+        b'{"id": "a", "ts": %d.0, "features": {"name": "\\ud83d"}}' % START,
+        b'{"id": "b", "ts": %d, "features": {"age": 1e400}}' % (START + 1),
+        b'{"id": "d", "ts": %d, "features": {"age": -Infinity}}' % (START + 3),
+    ]
+    path.write_bytes(b"\n".join(lines))
+    assert everything(Files([path], [], TOPICS)) == [lines[1], lines[2], lines[0], lines[3]]
+    path.write_bytes(b"\n".join(lines)[:-1])
+    assert len(everything(Files([path], [], TOPICS))) == 3
+
+
 def test_a_row_with_nothing_but_a_time_is_a_heartbeat(tmp_path):
     pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     (tmp_path / "a.csv").write_text(f"id,ts,label,values.revenue\na,{START},1,\n,{START + 1},,\n")
