@@ -322,11 +322,11 @@ class Decoder:
         columns: dict[str, F64] = {}
         for name, largest in self._kpis.items():
             columns[name], wrong = kpi_column(name, groups, largest[model])
-            for index, fault in wrong.items():
-                # A stand-in is no number either; what it stands for says more.
+            for index, (reason, text) in wrong.items():
                 original = reading.message(index)
-                reason = fault[0] if original is reading.messages[index] else explain(original, _parse)[0]
-                faults.setdefault(index, (reason, fault[1]))
+                stood_in = original is not reading.messages[index] and groups[index][name] == []
+                # What a stand-in stands for says more than that it is no number.
+                faults.setdefault(index, (explain(original, _parse)[0] if stood_in else reason, text))
         return columns
 
     def _read(self, batch: Batch, form: _Form[_Event]) -> _Reading[_Event]:

@@ -164,6 +164,7 @@ BAD_OUTCOMES = {
     "a value whose square is no double": (outcome(values={"revenue": -1e154}), "out_of_range"),
     "a value of 309 digits": (raw("values", '{"revenue": %s}' % ("9" * 309), OUTCOME), "out_of_range"),
     "a value that is NaN": (raw("values", '{"revenue": NaN}', OUTCOME), "not_finite"),
+    "a sentinel beside NaN": (raw("values", '{"revenue": 1e308, "x": NaN}', OUTCOME), "out_of_range"),
     "a value in a list": (outcome(values={"revenue": [3]}), "wrong_type"),
     "a value of true": (outcome(values={"revenue": True}), "wrong_type"),
     "values in a list": (outcome(values=[3]), "wrong_type"),
