@@ -44,6 +44,8 @@ def counted(summary: Summary) -> str:
         f"{summary.matched:,} joined",
         f"{summary.waiting:,} waiting",
         f"{summary.rejected:,} rejected",
+        *([f"{words.count(summary.duplicates_differing, 'id')} used again"] if summary.duplicates_differing else []),
+        *(f"{number:,} with unusable {field}" for field, number in summary.unusable.items()),
     ]
     return f"{', '.join(parts)}; {words.count(sum(summary.records.values()), 'record')} written in " + words.seconds(
         summary.wall_seconds

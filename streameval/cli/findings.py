@@ -46,6 +46,8 @@ def examine(config: Config) -> Iterator[Finding]:
         yield _failed("reference reports", error)
     else:
         yield from _reports(config)
+    if config.ids.key is not None:
+        yield _id_key(config)
     yield from _state(config)
     rate: Rate | None = None
     try:
@@ -94,6 +96,14 @@ def _reports(config: Config) -> Iterator[Finding]:
             found = f"{model.name}, {of}: {', '.join(report.metrics)}; {what}"
             cure = "" if report.events else "give the scored examples too: then its metrics have intervals"
             yield Finding("ok", f"reference report {path.name}", found, cure)
+
+
+def _id_key(config: Config) -> Finding:
+    try:
+        ids, _ = config.ids.read()
+    except StreamevalError as error:
+        return _failed("ids.key", error)
+    return Finding("ok", "ids.key", f"ids are hashed with the key of fingerprint {ids.fingerprint[:8]}")
 
 
 def _state(config: Config) -> Iterator[Finding]:

@@ -33,7 +33,7 @@ def measured(config: Config, transport: Transport) -> Rate | None:
         TransportError: the logs cannot be read.
     """
     decoder = Decoder(
-        [ModelSpec(model.name, model.task, tuple(model.segments), tuple(model.kpis)) for model in config.models],
+        [ModelSpec(model.name, model.task, tuple(model.segments)) for model in config.models],
         [TopicMapping(m.topic, m.event, m.model, dict(m.fields), dict(m.constants)) for m in config.mappings],
     )
     total, events = 0.0, 0

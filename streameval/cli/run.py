@@ -100,6 +100,8 @@ def _run(
             matched=summary.matched,
             waiting=summary.waiting,
             rejected=summary.rejected,
+            duplicates_differing=summary.duplicates_differing,
+            unusable=summary.unusable,
             records=summary.records,
             commits=summary.commits,
             wall_seconds=round(summary.wall_seconds, 3),

@@ -55,7 +55,11 @@ def _state(config: Config) -> dict[str, Any] | None:
         if kept is None:
             break
         with contextlib.suppress(FileNotFoundError):  # the worker has replaced it meanwhile
-            return {"checkpoint": kept.n, "bytes": kept.size, "waiting": kept.waiting()}
+            joins = kept.joins()
+            told = {
+                key: {name: join[key] for name, join in joins.items()} for key in ("waiting", "duplicates_differing")
+            }
+            return {"checkpoint": kept.n, "bytes": kept.size, **told}
     return None
 
 
@@ -77,6 +81,11 @@ def print_standing(told: dict[str, Any]) -> None:
         else:
             waiting = ", ".join(f"{name} {rows:,}" for name, rows in state["waiting"].items()) or "nothing"
             console.print(Text(f"  Checkpoint {state['checkpoint']}: {state['bytes']:,} bytes; rows kept: {waiting}"))
+            again = ", ".join(f"{name} {n:,}" for name, n in state["duplicates_differing"].items() if n)
+            if again:
+                console.print(
+                    Text(f"  Predictions whose id was used before with another time, score or segment: {again}")
+                )
         console.print()
     if not told["models"]:
         console.print("No records are published yet.")

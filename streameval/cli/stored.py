@@ -32,14 +32,18 @@ class Stored:
         self.n = manifest.n
         self.size = sum(file.size for file in manifest.files())
 
-    def waiting(self) -> dict[str, int]:
-        """Predictions that are kept for outcomes, by model.
+    def joins(self) -> dict[str, dict[str, int]]:
+        """By model: predictions that are kept for outcomes, and those whose id was there already and that differed.
 
         Raises:
             FileNotFoundError: the worker has replaced the checkpoint meanwhile.
         """
         state = codec.decode((self._directory / self._manifest.state.file).read_bytes())
-        return {name: _rows(model["join"]) for name, model in state["models"].items()}
+        joins = {name: model["join"] for name, model in state["models"].items()}
+        return {
+            name: {"waiting": _rows(join), "duplicates_differing": join["counters"]["duplicates_differing"]}
+            for name, join in joins.items()
+        }
 
 
 def _rows(join: dict[str, Any]) -> int:

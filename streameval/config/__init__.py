@@ -6,6 +6,7 @@ and the cure. Durations are whole milliseconds from here on. ``config/reference.
 """
 
 from streameval.config.change import Change, changes, digest
+from streameval.config.ids import Ids
 from streameval.config.loading import load, parse
 from streameval.config.model import (
     METRIC_NAMES,
@@ -37,6 +38,7 @@ __all__ = [
     "Drift",
     "Evaluate",
     "FBeta",
+    "Ids",
     "Kafka",
     "Kpi",
     "Labels",

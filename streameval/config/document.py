@@ -2,7 +2,7 @@
 
 Invariant: what a person sees is what is read. The YAML 1.2 core schema is used (``no`` and ``on`` are words, ``1e6``
 is a number, ``1:30`` is text, dates are text), a key stands once, and ``${NAME}`` is replaced from the environment
-outside of ``transport.security``, where only references to secrets may stand.
+outside of ``transport.security`` and ``ids``, where only references to secrets may stand.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Final
 import yaml
 
 from streameval.errors import ConfigFileError, ConfigValueError
+from streameval.plain import cleaned
 
 __all__ = ["Document", "Path", "path_text", "read"]
 
@@ -24,7 +25,7 @@ Path = tuple[str | int, ...]
 _DEEPEST: Final = 32
 _LARGEST: Final = 16 * 2**20
 _TAG: Final = "tag:yaml.org,2002:"
-_SECRETS: Final = ("transport", "security")
+_SECRETS: Final = (("transport", "security"), ("ids",))
 _VARIABLE: Final = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})")
 
 
@@ -63,7 +64,7 @@ def path_text(path: Path) -> str:
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
+    return cleaned(text)
 
 
 class _CoreLoader(yaml.SafeLoader):
@@ -172,7 +173,7 @@ def _syntax(error: yaml.YAMLError, name: str) -> ConfigFileError:
 
 
 def _expand(document: Document, value: Any, path: Path, environ: Mapping[str, str]) -> Any:
-    if path == _SECRETS:
+    if path in _SECRETS:
         return value
     if isinstance(value, dict):
         # Keys that YAML read as numbers or true/false are words here, as people see them.

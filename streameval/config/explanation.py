@@ -22,7 +22,7 @@ from streameval.errors import ConfigValueError
 
 __all__ = ["explain", "sections_at"]
 
-_HIDDEN = {"password", "key_password"}
+_HIDDEN = {"ids", "password", "key_password"}
 
 
 def explain(error: ValidationError, document: Document) -> ConfigValueError:

@@ -141,11 +141,12 @@ class Kpi(Section):
     """A number that outcomes carry in ``values``: revenue, clicks, hours."""
 
     scale: Number = setting(
-        "smallest unit that is kept; sums are exact multiples of it (0.01 for cents)",
+        "smallest unit that is kept; sums are exact multiples of it (0.01 for cents). Values of more than 2^53 units, "
+        "either way, are rejected as out_of_range",
         change="restarts",
         restarts="the sums of this KPI",
         default=0.01,
-        gt=0,
+        ge=1e-12,
         le=1e9,
     )
     better: Literal["higher", "lower"] = setting(

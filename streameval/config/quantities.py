@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from streameval.config.section import RefusedError
+from streameval.plain import is_plain
 
 __all__ = [
     "DAY",
@@ -58,7 +59,6 @@ _SIZES: Final = {
     "kib": 2**10, "mib": 2**20, "gib": 2**30,
 }  # fmt: skip
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.ASCII | re.IGNORECASE)
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
@@ -165,8 +165,8 @@ def _number(value: Any) -> Any:
 def _name(value: str) -> str:
     if not value or value != value.strip():
         raise RefusedError("a name is not empty and has no space at its ends")
-    if _CONTROL.search(value):
-        raise RefusedError("a name has no control characters")
+    if not is_plain(value):
+        raise RefusedError("a name has no control, formatting or invisible characters", "write plain text")
     if len(value.encode()) > 128:
         raise RefusedError("a name is at most 128 bytes of UTF-8")
     return value

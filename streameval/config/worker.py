@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, model_validator
 
+from streameval.config.ids import Ids
 from streameval.config.model import (
     INHERITED,
     Alignment,
@@ -236,6 +237,7 @@ class Config(Section):
     unknown_models: Literal["count", "reject"] = setting(
         "events of models that are not configured here: counted, or written to the rejected topic", default="count"
     )
+    ids: Ids = setting("how ids are hashed", default=Ids())
     serve: Serve = setting("the status page, probes and metrics", default=Serve())
     mappings: tuple[TopicMapping, ...] = setting("how other people's payloads are read", default=(), max_length=64)
     models: tuple[Model, ...] = setting("the models", min_length=1, max_length=10_000)

@@ -89,7 +89,8 @@ class Daemon:
         shard: tuple[int, int] = (0, 1),
     ) -> None:
         self.shard = Shard(*shard)
-        self.config = self.shard.part(with_reports(config))
+        ids, self.id_key = config.ids.read()
+        self.config = self.shard.part(with_reports(config).model_copy(update={"ids": ids}))
         self.elsewhere = self.shard.elsewhere(config)
         self.health = Health()
         self._transport = transport
@@ -158,16 +159,20 @@ class _Run:
 
     # -- start ---------------------------------------------------------------------------------------------------------
 
+    def _engine(self, lineage: str = "1") -> Engine:
+        daemon = self.daemon
+        return Engine(self.config, lineage, daemon.shard, daemon.elsewhere, daemon.id_key)
+
     def run(self) -> Summary:
         topics = [*self.config.topics.predictions, *self.config.topics.outcomes]
         self.health.doing = "finding the last commit"
         start = self._start(topics)
         if start is None:
             log.info("stopped", commits=0, records=0)
-            return self.tally.summary(Engine(self.config), time.monotonic() - self.began, stopped=True)
+            return self.tally.summary(self._engine(), time.monotonic() - self.began, stopped=True)
         for message in start.messages:
             log.warning("state_damaged", message=message)
-        self.engine = Engine(self.config, start.lineage, self.daemon.shard, self.daemon.elsewhere)
+        self.engine = self._engine(start.lineage)
         self.health.doing = "restoring the state"
         marks = self.transport.clock_marks()
         if not self._restore(start, marks):

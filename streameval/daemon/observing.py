@@ -24,7 +24,18 @@ EVERY: Final = 1.0
 """Seconds between two looks, at least."""
 SHARE: Final = 0.05
 """Of the loop's time that looks may take."""
-_COUNTED: Final = ("taken", "duplicates", "late", "unlabelled", "unproven", "matched", "amended", "repeated", "orphans")
+_COUNTED: Final = (
+    "taken",
+    "duplicates",
+    "duplicates_differing",
+    "late",
+    "unlabelled",
+    "unproven",
+    "matched",
+    "amended",
+    "repeated",
+    "orphans",
+)
 
 
 class Observer:
@@ -44,6 +55,7 @@ class Observer:
         self.due = 0.0
         # Restored counts would fall back after a crash, and a counter that falls is taken for one that began anew.
         self._events = (engine.counts.predictions, engine.counts.outcomes)
+        self._unusable = engine.decoder.unusable.copy()
         self._joins = {name: _counts(fold.join) for name, fold in engine.models.items()}
 
     def look(self, now: float) -> Vitals:
@@ -60,6 +72,7 @@ class Observer:
             paused=self.health.paused,
             predictions=engine.counts.predictions - self._events[0],
             outcomes=engine.counts.outcomes - self._events[1],
+            unusable=dict(engine.decoder.unusable - self._unusable),
             max_rows=engine.config.max_rows,
             topics=self._topics(wall),
             models={name: self._model(name) for name in engine.models},

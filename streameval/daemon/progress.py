@@ -46,6 +46,10 @@ class Summary:
     stopped: bool
     stalled: dict[str, int] = field(default_factory=dict)
     """Models without labels, and since when (epoch ms)."""
+    duplicates_differing: int = 0
+    """Predictions whose id was there already with another time, score or segment."""
+    unusable: dict[str, int] = field(default_factory=dict)
+    """Fields of events, by name, that were given, could not be used and counted as not given: how many."""
 
 
 @dataclass(slots=True)
@@ -96,6 +100,8 @@ class Tally:
             self.commits,
             stopped,
             {name: fold.join.stalled_since for name, fold in engine.models.items() if fold.join.stalled_since},
+            sum(join.duplicates_differing for join in joins),
+            dict(engine.decoder.unusable),
         )
 
 

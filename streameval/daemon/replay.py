@@ -54,8 +54,9 @@ def replay(
     """
     began = time.monotonic()
     own = Shard(*shard)
-    config = with_reports(config)
-    engine = Engine(own.part(config), shard=own, elsewhere=own.elsewhere(config))
+    ids, id_key = config.ids.read()
+    config = with_reports(config).model_copy(update={"ids": ids})
+    engine = Engine(own.part(config), shard=own, elsewhere=own.elsewhere(config), id_key=id_key)
     reading = Reading(transport, engine, marks or [])
     tally = Tally(config.topics.rejected)
     topics = [*config.topics.predictions, *config.topics.outcomes]

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 from msgspec import Struct
+from pydantic import ValidationError
 
 from streameval.config import Config, Model, OfflineMetric, OfflineReport
 from streameval.engine.offline import measured, pack
 from streameval.errors import InputError
 from streameval.evidence.binary import BinaryEvidence
+from streameval.plain import cleaned
 from streameval.transport.file_formats import json_lines
 
 if TYPE_CHECKING:
@@ -91,7 +93,12 @@ def _read(path: Path, model: Model) -> OfflineReport:
         examples = _evidence(((f"example {n}", e) for n, e in enumerate(said.examples, 1)), path)
     if examples is None and not said.metrics:
         raise InputError("the report says neither metrics nor examples", where=str(path), cure=_CURE)
-    return _report(model, said.version, said.metrics, examples)
+    try:
+        return _report(model, said.version, said.metrics, examples)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = cleaned(".".join(map(str, first["loc"])))
+        raise InputError(f"not a reference report: {place}: {first['msg']}", where=str(path), cure=_CURE) from error
 
 
 def _from_file(path: Path) -> BinaryEvidence:

@@ -22,15 +22,16 @@ import xxhash
 from streameval import records
 from streameval.config import Config, Model
 from streameval.config.change import Change, changes, digest, facts
+from streameval.config.ids import fingerprint
 from streameval.engine.anchors import Anchors
 from streameval.engine.clock import AHEAD, BEGINNING, Admitted, Clocks, Key, Mark
 from streameval.engine.model import ModelFold
 from streameval.engine.publisher import Published, Publisher
 from streameval.engine.rows import PARTITIONS, Output, TooLate
 from streameval.engine.shard import Shard
-from streameval.errors import ConfigChangeError, StateVersionError
+from streameval.errors import ConfigChangeError, InvariantError, StateVersionError
 from streameval.evaluate.calibration.champion import CalibrationMap
-from streameval.events.columns import OTHER_MODEL, Batch, Outcomes, Predictions
+from streameval.events.columns import ANY_MODEL, OTHER_MODEL, Batch, Outcomes, Predictions
 from streameval.events.contract import ModelSpec
 from streameval.events.decode import Decoder
 from streameval.events.mapping import TopicMapping
@@ -58,6 +59,7 @@ class Engine:
         lineage: The line of state that the records' ids belong to.
         shard: Which of several workers on the same topics this is.
         elsewhere: What `Shard.elsewhere` says of the whole configuration.
+        id_key: What `Ids.read` gave with the configuration's fingerprint.
     """
 
     def __init__(
@@ -66,7 +68,10 @@ class Engine:
         lineage: str = "1",
         shard: Shard = Shard(),  # noqa: B008 - frozen
         elsewhere: frozenset[str] = frozenset(),
+        id_key: bytes = b"",
     ) -> None:
+        if fingerprint(id_key) != config.ids.fingerprint or bool(id_key) != (config.ids.key is not None):
+            raise InvariantError("the key of ids is not the configuration's", where="ids.key", cure="report it")
         self.config = config
         self.shard = shard
         self.elsewhere = elsewhere
@@ -82,13 +87,13 @@ class Engine:
                 model.name,
                 model.task,
                 tuple(model.segments),
-                tuple(model.kpis),
+                {name: kpi.scale for name, kpi in model.kpis.items()},
                 model.labels.selective == "propensity",
             )
             for model in config.models
         ]
         mappings = [TopicMapping(m.topic, m.event, m.model, m.fields, m.constants) for m in config.mappings]
-        self.decoder = Decoder(self.specs, mappings)
+        self.decoder = Decoder(self.specs, mappings, id_key=id_key)
         self.ledger = self._ledger()
         self.late = self._ledger()
         self.publisher = Publisher(config, lineage)
@@ -182,17 +187,14 @@ class Engine:
 
     def _match(self, columns: Outcomes, logical: np.ndarray) -> None:
         part = self._part(self.outcome_topics, columns)
-        anyone = bool((columns.model == -1).all())
+        anyone = bool((columns.model == ANY_MODEL).all())
         for code, spec in enumerate(self.specs):
-            rows: Any = slice(None)
-            if not anyone:
-                rows = np.flatnonzero((columns.model == -1) | (columns.model == code))
-                if len(rows) == 0:
-                    continue
-            kpis = {name: column[rows] for name, column in columns.kpis.items()}
-            self.models[spec.name].match(
-                part, columns.ts[rows], logical[rows], columns.id_hash[rows], columns.label[rows], kpis
-            )
+            if anyone:
+                self.models[spec.name].match(part, columns, logical)
+                continue
+            rows = np.flatnonzero((columns.model == ANY_MODEL) | (columns.model == code))
+            if len(rows):
+                self.models[spec.name].match(part, columns.take(rows), logical[rows])
 
     @staticmethod
     def _part(topics: tuple[str, ...], columns: Predictions | Outcomes) -> int:
@@ -416,7 +418,11 @@ def _reading(config: Config) -> str:
     """A digest of all that decides which events become rows, and with what logical time."""
     whole = facts(config)
     models = [
-        [model.name, model.task, list(model.segments), list(model.kpis), model.labels.early] for model in config.models
+        [
+            *(model.name, model.task, list(model.segments), model.labels.early),
+            {name: kpi.scale for name, kpi in model.kpis.items()},
+        ]
+        for model in config.models
     ]
     topics = [sorted(config.topics.predictions), sorted(config.topics.outcomes)]
     decides = [topics, models, *(whole[name] for name in ("lateness", "max_ahead", "interval", "mappings"))]

@@ -26,7 +26,7 @@ from streameval.engine.rows import PARTITIONS, Output, Rows, TooLate
 from streameval.engine.thinning import marked, thin
 from streameval.engine.window import Block, Correction
 from streameval.evaluate.calibration.champion import CalibrationMap
-from streameval.events.columns import Predictions
+from streameval.events.columns import Outcomes, Predictions
 from streameval.evidence.binary import BinaryEvidence
 from streameval.join import NEVER, Amendments, Cohorts, Join, Labelled, Pauses
 from streameval.order import distinct
@@ -94,18 +94,10 @@ class ModelFold:
             kind = marked(self.config, columns.id_hash, kind, columns.propensity)
         self.join.put(part, columns.ts, lt, columns.id_hash, columns.score, kind, identity, columns.offset, tags)
 
-    def match(
-        self,
-        part: int,
-        ts: np.ndarray,
-        lt: np.ndarray,
-        id_hash: np.ndarray,
-        label: np.ndarray,
-        kpis: dict[str, np.ndarray],
-    ) -> None:
-        """Outcomes of one partition, in log order: label f64[n] (nan: none), each KPI f64[n] (nan: none)."""
-        own = {name: kpis[name] for name in self.kpis if name in kpis}
-        self.join.match(part, ts, lt, id_hash, label, own)
+    def match(self, part: int, columns: Outcomes, lt: np.ndarray) -> None:
+        """Outcomes of one partition, in log order, with their logical times, i64[n]."""
+        own = {name: columns.kpis[name] for name in self.kpis if name in columns.kpis}
+        self.join.match(part, columns.ts, lt, columns.id_hash, columns.label, own, columns.heartbeat)
 
     # -- acts ----------------------------------------------------------------------------------------------------------
 

@@ -90,7 +90,8 @@ def binary_metrics(
     (0.75, 0.5, 2.75)
     """
     found: dict[str, Estimate | None] = {}
-    for name, (count, total, square) in evidence.kpis.items():
+    # In an order that owes nothing to when each was first seen, or to a restart.
+    for name, (count, total, square) in sorted(evidence.kpis.items()):
         scale = (scales or {}).get(name, 1.0)
         found[name] = _kpi(count, total, square, scale)
     n0, n1 = evidence.counts.sum(axis=1).tolist()

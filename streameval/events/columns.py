@@ -18,7 +18,8 @@ I32: TypeAlias = NDArray[np.int32]
 I64: TypeAlias = NDArray[np.int64]
 U64: TypeAlias = NDArray[np.uint64]
 F64: TypeAlias = NDArray[np.float64]
-Rows: TypeAlias = NDArray[np.bool_] | NDArray[np.int64] | slice
+Mask: TypeAlias = NDArray[np.bool_]
+Rows: TypeAlias = Mask | NDArray[np.int64] | slice
 
 ANY_MODEL = -1
 """`Outcomes.model` of an outcome that names no model: it is meant for every model's prediction."""
@@ -106,7 +107,7 @@ class Predictions:
         partition: the partition.
         offset: int64[n].
         ts: int64[n], event time.
-        id_hash: uint64[n], xxh3_64 of the id's UTF-8.
+        id_hash: uint64[n], of the id's UTF-8 (see `streameval.events.ids`).
         score: float64[n] in [0, 1] (never -0.0); nan where `model` is -2.
         record_ts: int64[n], -1 where the log has none.
         model: int16[n], index into the decoder's models; -2 = one that is not configured here (the row still moves the
@@ -157,11 +158,12 @@ class Outcomes:
         partition: the partition.
         offset: int64[n].
         ts: int64[n], event time.
-        id_hash: uint64[n], xxh3_64 of the id's UTF-8.
+        id_hash: uint64[n], of the id's UTF-8; 0 for a heartbeat.
         record_ts: int64[n], -1 where the log has none.
         model: int16[n], index into the decoder's models; -1 = any model; -2 = one that is not configured here.
         label: float64[n], 0.0 or 1.0; nan = none.
         kpis: every KPI name that some model configures -> float64[n]; nan = not given.
+        heartbeat: bool[n], whether it says nothing but that labels flow up to its time (for its model, or for all).
     """
 
     topic: str
@@ -173,6 +175,7 @@ class Outcomes:
     model: I16
     label: F64
     kpis: dict[str, F64]
+    heartbeat: Mask
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -189,4 +192,5 @@ class Outcomes:
             self.model[rows],
             self.label[rows],
             {name: column[rows] for name, column in self.kpis.items()},
+            self.heartbeat[rows],
         )

@@ -9,20 +9,19 @@ nothing else in the batch. Source: design, "Events in"; speed: at most 2.5 µs a
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import repeat
 from operator import attrgetter
+from types import NoneType
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 import numpy as np
-import xxhash
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
-from streameval.errors import ConfigValueError
+from streameval.errors import ConfigValueError, InvariantError
 from streameval.events.columns import (
     ANY_MODEL,
     F64,
@@ -36,16 +35,19 @@ from streameval.events.columns import (
     Texts,
 )
 from streameval.events.contract import (
-    DEFAULT_VERSION,
     ID_BYTES,
-    NAME_CHARACTERS,
-    OTHER,
+    UNUSED,
+    WHOLE,
     ModelSpec,
     Outcome,
     Prediction,
 )
-from streameval.events.malformed import REFUSALS, explain, field_fault, utf8_fault
-from streameval.events.mapping import GROUPS, Mapper, TopicMapping
+from streameval.events.foreign import within_text
+from streameval.events.heartbeat import NATIVE, is_heartbeat
+from streameval.events.ids import hash_of_ids
+from streameval.events.malformed import REFUSALS, explain, field_fault, shown, utf8_fault
+from streameval.events.mapping import Mapper, TopicMapping
+from streameval.events.names import name_faults, names_of, texts, usable
 from streameval.events.rejected import (
     BAD_STRING,
     FUTURE,
@@ -58,40 +60,57 @@ from streameval.events.rejected import (
     Rejection,
     unknown_model,
 )
-from streameval.events.repeated import Fault, distinct_strings, inspect, repeated, suspects, too_deep
+from streameval.events.repeated import Fault, distinct_strings, inspect, keys_within, repeated, suspects, too_deep
 from streameval.events.timestamps import EARLIEST, LATEST, epoch_ms, time_fault
+from streameval.events.unread import read_past
+from streameval.events.values import kpi_column, propensity_column
 
 _Event = TypeVar("_Event", Prediction, Outcome)
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 # true and 1.0 equal 1 and hash like it, so they are found as well.
 _LABELS: Final[dict[Any, float]] = {0: 0.0, 1: 1.0, None: np.nan, UNSET: np.nan}
 _BAD_LABEL: Final = 2.0
-_TEXT: Final = frozenset({str})
+_GROUPS: Final = frozenset({dict, NoneType, UnsetType})
 _NO_TIMES: Final = np.empty(0, dtype=np.int64)
-_NOTHING: Final[dict[str, Any]] = {}
 _parse = msgspec.json.Decoder().decode
 
 
 class _Form(Generic[_Event]):
-    """One kind of event: its struct, and what the search for repeated keys must know of it."""
+    """One kind of event: its struct, and what the search for repeated keys must know of it.
 
-    def __init__(self, struct: type[_Event], name: str) -> None:
+    Args:
+        struct: the event.
+        name: as mappings call it.
+        within: of its objects of names, the names that are read.
+    """
+
+    def __init__(self, struct: type[_Event], name: str, within: Mapping[str, Sequence[str]]) -> None:
         self.struct: type[_Event] = struct
         self.name = name
+        self.within = within
         self.decode: Callable[[bytes], _Event] = msgspec.json.Decoder(struct).decode
         self.fields = struct.__struct_fields__
-        self.names = frozenset(self.fields)
-        self.groups = GROUPS[name]
+        self.read = frozenset(self.fields) - UNUSED
+        self.paths: list[tuple[str, ...]] = [(field,) for field in self.read]
+        self.paths += [(field, inner) for field, names in within.items() for inner in names]
         optional = self.fields[-len(struct.__struct_defaults__) :]
         self.readers = [attrgetter(field) for field in optional]
-        self.group_places = [optional.index(group) for group in self.groups]
+        self.groups = [optional.index(field) for field in within]
+        self.raw = [optional.index(field) for field in optional if field in UNUSED]
+
+    def used(self, event: _Event) -> list[Any]:
+        """What is read of an event."""
+        whole = [getattr(event, field) for field in self.read if field not in self.within]
+        for field, names in self.within.items():
+            group = getattr(event, field)
+            whole += [group.get(name) for name in names] if isinstance(group, dict) else [group]
+        return whole
 
 
 class _Reading(Generic[_Event]):
     """The messages of one batch that still count as events, and the faults of those that do not."""
 
-    __slots__ = ("events", "faults", "messages", "times", "where")
+    __slots__ = ("events", "faults", "messages", "originals", "times", "where")
 
     def __init__(self, messages: list[bytes], where: I64) -> None:
         self.messages = messages
@@ -99,11 +118,22 @@ class _Reading(Generic[_Event]):
         self.events: list[_Event] = []
         self.faults: list[tuple[int, Fault, bytes, int | None]] = []  # place in the batch, fault, message, ts
         self.times: I64 | None = None
+        self.originals: dict[int, bytes] = {}  # place in the batch -> the message, where it was read with stand-ins
 
     @property
     def ts(self) -> I64:
         """int64[n]: the events' times, once they have been judged."""
         return _NO_TIMES if self.times is None else self.times
+
+    def message(self, index: int) -> bytes:
+        """The message as it came."""
+        return self.originals.get(int(self.where[index]), self.messages[index])
+
+    def stand_in(self, index: int, message: bytes) -> None:
+        """Goes on with another message in the place of one that can only be read so."""
+        if message is not self.messages[index]:
+            self.originals[int(self.where[index])] = self.messages[index]
+            self.messages[index] = message
 
     def reject(self, faults: dict[int, Fault]) -> I64 | slice:
         """Takes out the messages at these indices; gives the index that takes what is left from a column."""
@@ -111,7 +141,7 @@ class _Reading(Generic[_Event]):
             return slice(None)
         for index, fault in faults.items():
             ts = None if self.times is None else int(self.times[index])
-            self.faults.append((int(self.where[index]), fault, self.messages[index], ts))
+            self.faults.append((int(self.where[index]), fault, self.message(index), ts))
         keep = [index for index in range(len(self.messages)) if index not in faults]
         kept = np.array(keep, dtype=np.int64)
         self.messages = [self.messages[index] for index in keep]
@@ -131,12 +161,14 @@ class Decoder:
         mappings: at most one for each topic and event.
         max_bytes: a longer message is `too_large`, unread.
         max_ahead: ms; a `ts` further than this beyond its record timestamp is `future`. None: not judged.
+        id_key: with which ids are hashed; empty: openly.
 
     Raises:
         ConfigValueError: a mapping names an unknown model or field, or two are for the same topic and event.
 
     Attributes:
         tombstones: messages without a value met so far (skipped: a deleted key is no event).
+        unusable: fields met so far that were given, could not be used, and counted as not given; by name.
 
     >>> decoder = Decoder([ModelSpec("fraud", segments=("country",))])
     >>> text = b'{"id":"a","model":"fraud","ts":1714564800000,"score":0.25,"segments":{"country":"DE"}}'
@@ -151,15 +183,20 @@ class Decoder:
         mappings: Iterable[TopicMapping] = (),
         max_bytes: int = 1_048_576,
         max_ahead: int | None = None,
+        id_key: bytes = b"",
     ) -> None:
         self.models = tuple(models)
         self.tombstones = 0
+        self.unusable: Counter[str] = Counter()
         self._max_bytes = max_bytes
+        self._hash = hash_of_ids(id_key)
         self._max_ahead = max_ahead
         self._codes = {model.name: code for code, model in enumerate(self.models)}
-        self._kpis = tuple(dict.fromkeys(kpi for model in self.models for kpi in model.kpis))
-        self._prediction = _Form(Prediction, "prediction")
-        self._outcome = _Form(Outcome, "outcome")
+        self._kpis = {kpi: self._largest(kpi) for model in self.models for kpi in model.kpis}
+        self._segments = [model.segments for model in self.models]
+        named = tuple(dict.fromkeys(name for model in self.models for name in model.segments))
+        self._prediction = _Form(Prediction, "prediction", {"segments": named})
+        self._outcome = _Form(Outcome, "outcome", {"values": tuple(self._kpis)})
         self._mappers: dict[tuple[str, str], Mapper] = {}
         for mapping in mappings:
             where = f"mapping of topic {mapping.topic}"
@@ -168,6 +205,11 @@ class Decoder:
             if mapping.model is not None and mapping.model not in self._codes:
                 raise ConfigValueError(f"no model is named {mapping.model!r}", where=where, cure="add it to models")
             self._mappers[mapping.topic, mapping.event] = Mapper(mapping)
+
+    def _largest(self, kpi: str) -> F64:
+        """float64[models + 2]: the largest value of a KPI that is taken in, by `Outcomes.model`; inf: not read."""
+        own = [model.kpis[kpi] * WHOLE if kpi in model.kpis else np.inf for model in self.models]
+        return np.array([*own, np.inf, min(own)])  # the last two are OTHER_MODEL and ANY_MODEL
 
     def predictions(self, batch: Batch) -> tuple[Predictions, list[Rejection]]:
         """Predictions of a batch in offset order, and its rejections by offset.
@@ -183,32 +225,45 @@ class Decoder:
             if event.model in self._codes and (fault := _score_fault(event)):
                 faults[index] = fault
         score = score[reading.reject(faults)]
-        model, names = self._names(reading.events)
-        faults = _name_faults(names)
+        model, names = names_of(reading.events, self._codes, self._segments)
+        faults = name_faults(names)
         if faults:
             left = reading.reject(faults)
             score, model, names = score[left], model[left], [column.take(left) for column in names]
+        names = [self._usable(column) for column in names]
         unknown = model == OTHER_MODEL
         rows = Predictions(
             batch.topic,
             batch.partition,
             np.asarray(batch.offsets, dtype=np.int64)[reading.where],
             reading.ts,
-            _id_hashes(reading.events),
+            self._hashes(reading.events),
             np.where(unknown, np.nan, score + 0.0),  # + 0.0 makes -0.0 a plain zero
             _record_times(batch, reading.where),
             model,
             names[0],
             names[1:],
-            self._propensities(reading.events),
+            self._propensities(reading.events, model),
         )
         return rows, _rejections(batch, reading, unknown)
 
-    def _propensities(self, events: Sequence[Prediction]) -> F64 | None:
+    def _usable(self, column: Texts) -> Texts:
+        """A column of names without what counts as not given."""
+        column, unusable = usable(column)
+        if unusable:
+            self.unusable["segments"] += unusable
+        return column
+
+    def _propensities(self, events: Sequence[Prediction], model: I16) -> F64 | None:
         """The propensities of predictions, if a model asks for them."""
-        if not any(model.propensity for model in self.models):
+        asking = [code for code, spec in enumerate(self.models) if spec.propensity]
+        if not asking:
             return None
-        return np.array([event.propensity or np.nan for event in events], dtype=np.float64)
+        asked = np.isin(model, asking)
+        column, unusable = propensity_column([event.propensity for event in events], asked)
+        if unusable:
+            self.unusable["propensity"] += unusable
+        return column
 
     def outcomes(self, batch: Batch) -> tuple[Outcomes, list[Rejection]]:
         """Outcomes of a batch in offset order, and its rejections by offset.
@@ -221,20 +276,15 @@ class Decoder:
             [codes.get(event.model, OTHER_MODEL) if event.model else ANY_MODEL for event in reading.events],
             dtype=np.int16,
         )
+        anonymous = np.array([event.id is UNSET for event in reading.events], dtype=np.bool_)
         label = np.array([_LABELS.get(event.label, _BAD_LABEL) for event in reading.events], dtype=np.float64)
-        values = [event.values or None for event in reading.events]
-        ours = model != OTHER_MODEL
         faults: dict[int, Fault] = {}
-        for index in np.flatnonzero(ours & ~(label < _BAD_LABEL)).tolist():
-            given = reading.events[index].label
-            if given is None or given is UNSET:
-                if not any(value is not None for value in (values[index] or {}).values()):
-                    faults[index] = (MISSING_FIELD, "neither $.label nor $.values is given: send one of them")
-            elif isinstance(given, str):
-                faults[index] = (WRONG_TYPE, "$.label is a string, and the models here are binary: send 0 or 1")
-            else:
-                faults[index] = (OUT_OF_RANGE, f"$.label is {given:.6g}, and the models here are binary: send 0 or 1")
-        kpis = {name: _kpi(name, values) for name in self._kpis}
+        self._judge_heartbeats(batch, reading, np.flatnonzero(anonymous).tolist(), faults)
+        ours = model != OTHER_MODEL
+        for index in np.flatnonzero(ours & ~anonymous & ~(label < _BAD_LABEL)).tolist():
+            if fault := _label_fault(reading.events[index]):
+                faults[index] = fault
+        kpis = self._values(reading, model, faults)
         label[~ours] = np.nan
         left = reading.reject(faults)
         model, label = model[left], label[left]
@@ -243,13 +293,53 @@ class Decoder:
             batch.partition,
             np.asarray(batch.offsets, dtype=np.int64)[reading.where],
             reading.ts,
-            _id_hashes(reading.events),
+            self._hashes(reading.events),
             _record_times(batch, reading.where),
             model,
             label,
             {name: column[left] for name, column in kpis.items()},
+            anonymous[left],
         )
         return rows, _rejections(batch, reading, model == OTHER_MODEL)
+
+    def _hashes(self, events: Sequence[Prediction] | Sequence[Outcome]) -> U64:
+        """uint64[n]: what is kept of each id, 0 without one; an integer stands for its decimal text."""
+        ids = [event.id for event in events]
+        if UNSET not in ids:
+            return self._hash(texts(ids))
+        given = np.array([one is not UNSET for one in ids], dtype=np.bool_)
+        found = np.zeros(len(ids), dtype=np.uint64)
+        found[given] = self._hash(texts([one for one in ids if one is not UNSET]))
+        return found
+
+    def _judge_heartbeats(
+        self, batch: Batch, reading: _Reading[Outcome], anonymous: list[int], faults: dict[int, Fault]
+    ) -> None:
+        mapper = self._mappers.get((batch.topic, self._outcome.name))
+        places = NATIVE if mapper is None else mapper.places(("ts", "model"))
+        text = "$.id: the field is missing: send the prediction's id (a heartbeat holds ts and model alone)"
+        faults |= {i: (MISSING_FIELD, text) for i in anonymous if not is_heartbeat(reading.messages[i], places)}
+
+    def _values(self, reading: _Reading[Outcome], model: I16, faults: dict[int, Fault]) -> dict[str, F64]:
+        """KPI -> float64[n]; where a value is none, there is a fault."""
+        given = [event.values for event in reading.events]
+        groups = given
+        if not set(map(type, given)) <= _GROUPS:
+            groups = [group if isinstance(group, dict) else None for group in given]
+            read = np.any([largest[model] < np.inf for largest in self._kpis.values()], axis=0)
+            text = "$.values is no object: send one of names and numbers"
+            for index in np.flatnonzero(read).tolist():
+                if type(given[index]) not in _GROUPS:
+                    faults.setdefault(index, (WRONG_TYPE, text))
+        columns: dict[str, F64] = {}
+        for name, largest in self._kpis.items():
+            columns[name], wrong = kpi_column(name, groups, largest[model])
+            for index, (reason, text) in wrong.items():
+                original = reading.message(index)
+                stood_in = original is not reading.messages[index] and groups[index][name] == []
+                # What a stand-in stands for says more than that it is no number.
+                faults.setdefault(index, (explain(original, _parse)[0] if stood_in else reason, text))
+        return columns
 
     def _read(self, batch: Batch, form: _Form[_Event]) -> _Reading[_Event]:
         """The batch's messages that keep all rules which both events share."""
@@ -278,29 +368,41 @@ class Decoder:
                 # extend keeps what came before an exception, so decoding goes on behind the refused message.
                 events.extend(map(form.decode, remaining))
                 break
-            except REFUSALS:
+            except REFUSALS as error:
                 index = len(events)
-                faults[index] = explain(reading.messages[index], form.decode)
-                events.append(None)
+                message = reading.messages[index]
+                found = read_past(message, error, form.decode, form.used)
+                if found is None:
+                    faults[index] = explain(message, form.decode)
+                    events.append(None)
+                else:
+                    events.append(found[0])
+                    reading.stand_in(index, found[1])
         reading.events = events
         reading.reject(faults)
         reading.reject(_not_utf8(reading.messages))
         optional = [list(map(read, reading.events)) for read in form.readers]
-        named = [optional[place] for place in form.group_places]
+        groups = [optional[place] for place in form.groups]
+        raw = [column for column in (optional[place] for place in form.raw) if column.count(UNSET) < len(column)]
         keys = len(reading.events) * len(form.fields) - sum(column.count(UNSET) for column in optional)
-        keys += sum(sum([len(group) for group in column if group]) for column in named)
-        doubtful = suspects(reading.messages, keys, lambda: _keys_each(form, optional, named))
-        reading.reject(inspect(reading.messages, doubtful, form.names, form.groups))
+        keys += sum(sum([len(group) for group in column if isinstance(group, dict)]) for column in groups)
+        keys += sum(keys_within([value for value in column if value is not UNSET]) for column in raw)
+        doubtful = suspects(reading.messages, keys, lambda: _keys_each(form, optional, groups, raw))
+        reading.reject(inspect(reading.messages, doubtful, form.fields, form.paths))
 
     @staticmethod
     def _decode_mapped(reading: _Reading[_Event], form: _Form[_Event], mapper: Mapper) -> None:
-        found = [_convert(message, form, mapper) for message in reading.messages]
-        reading.events = [event for event, _ in found]  # type: ignore[misc]  # those without event go in the next line
-        reading.reject({index: fault for index, (_, fault) in enumerate(found) if fault})
+        paths = mapper.places(form.read, form.within)
+        found = [_convert(message, form, mapper, paths) for message in reading.messages]
+        reading.events = [event for event, _, _ in found]  # type: ignore[misc]  # those without one go now
+        faults = {index: fault for index, (_, _, fault) in enumerate(found) if fault}
+        for index, (_, message, _) in enumerate(found):
+            reading.stand_in(index, message)
+        reading.reject(faults)
         reading.reject(_not_utf8(reading.messages))
 
     def _judge_times(self, reading: _Reading[_Event], batch: Batch) -> None:
-        moments: list[datetime | int] = [event.ts for event in reading.events]
+        moments: list[datetime | float] = [event.ts for event in reading.events]
         times = reading.times = epoch_ms(moments)
         faults: dict[int, Fault] = {}
         for index in np.flatnonzero((times < EARLIEST) | (times >= LATEST)).tolist():
@@ -322,112 +424,65 @@ class Decoder:
         text = f"$.id has more than {ID_BYTES} bytes of UTF-8: send a shorter one, or its hash"
         reading.reject({i: (BAD_STRING, text) for i in long if len(str(reading.events[i].id).encode()) > ID_BYTES})
 
-    def _names(self, events: Sequence[Prediction]) -> tuple[I16, list[Texts]]:
-        """The events' models, their versions and the values of their segments: see `Predictions`."""
-        models = [event.model for event in events]
-        present = set(models)
-        if len(present) == 1:
-            code = self._codes.get(present.pop(), OTHER_MODEL)
-            return np.full(len(events), code, np.int16), list(map(Texts.of, self._names_of(code, events)))
-        model = np.array([self._codes.get(name, OTHER_MODEL) for name in models], dtype=np.int16)
-        columns: list[list[str]] = [[""] * len(events)]
-        for code in dict.fromkeys(model.tolist()):
-            rows = np.flatnonzero(model == code).tolist()
-            own = self._names_of(code, [events[row] for row in rows])
-            columns += [[""] * len(events) for _ in range(len(own) - len(columns))]
-            for column, texts in zip(columns, own, strict=False):
-                for row, text in zip(rows, texts, strict=True):
-                    column[row] = text
-        return model, list(map(Texts.of, columns))
 
-    def _names_of(self, model: int, events: Sequence[Prediction]) -> list[list[str]]:
-        """The versions, and the values of each segment, of one model's events."""
-        if model == OTHER_MODEL:
-            return [[""] * len(events)]
-        groups = [event.segments or _NOTHING for event in events]
-        return [
-            _texts([event.version or DEFAULT_VERSION for event in events]),
-            *(_texts([group.get(name, "") for group in groups]) for name in self.models[model].segments),
-        ]
+def _convert(
+    message: bytes, form: _Form[_Event], mapper: Mapper, paths: Sequence[tuple[str, ...]]
+) -> tuple[_Event | None, bytes, Fault | None]:
+    """A foreign message as an event, or its fault; and the message that it was read from."""
+    if fault := too_deep(message):
+        return None, message, fault
+
+    def read(text: bytes) -> _Event:
+        payload = _parse(text)
+        return msgspec.convert(mapper.apply(payload) if isinstance(payload, dict) else payload, form.struct)
+
+    try:
+        event = read(message)
+    except REFUSALS as error:
+        found = read_past(message, error, read, form.used)
+        if found is None:
+            return None, message, _refused(message, mapper, form)
+        event, message = found
+    return event, message, None if distinct_strings(message) else repeated(message, paths)
 
 
-def _convert(message: bytes, form: _Form[_Event], mapper: Mapper) -> tuple[_Event | None, Fault | None]:
-    """A foreign message as an event, or its fault."""
-    fault = too_deep(message)
-    if fault:
-        return None, fault
+def _refused(message: bytes, mapper: Mapper, form: _Form[Any]) -> Fault:
+    """Why a foreign message is no event."""
     try:
         payload = _parse(message)
     except REFUSALS:
-        return None, explain(message, _parse)
+        return explain(message, _parse)
     if not isinstance(payload, dict):
-        return None, (NOT_OBJECT, "the message is not a JSON object: send one object a message")
+        return NOT_OBJECT, f"the message is {within_text(payload)}"
     mapped = mapper.apply(payload)
     try:
-        event = msgspec.convert(mapped, form.struct)
+        msgspec.convert(mapped, form.struct)
     except msgspec.ValidationError as error:
-        return None, field_fault(str(error), mapped, mapper.paths)
-    if distinct_strings(message):
-        return event, None
-    return event, repeated(message, mapper.reads, form.groups)
+        return field_fault(str(error), mapped, mapper.paths)
+    raise InvariantError("a message was refused and then decoded", where="events.decode", cure="report it")
 
 
 def _score_fault(event: Prediction) -> Fault | None:
     """What is wrong with the score of a binary model's prediction, if anything is."""
     score = event.score
     if isinstance(score, float):
-        return None if 0 <= score <= 1 else (OUT_OF_RANGE, f"$.score is {score:.6g}: send P(positive), from 0 to 1")
-    other = next((name for name in ("scores", "value") if isinstance(getattr(event, name), dict | float)), None)
+        return None if 0 <= score <= 1 else (OUT_OF_RANGE, f"$.score is {shown(score)}: send P(positive), from 0 to 1")
+    other = next((name for name in ("scores", "value") if getattr(event, name) is not UNSET), None)
     hint = f"; $.{other} is for another task" if other else ""
     return MISSING_FIELD, f"$.score is missing{hint}: a binary model needs P(positive)"
 
 
-def _name_faults(names: Sequence[Texts]) -> dict[int, Fault]:
-    """Rows whose version or segment values cannot be parts of record keys, which are kept short, clean and distinct."""
-    faults: dict[int, Fault] = {}
-    for column, field in zip(names, ("version", *repeat("segments[...]", len(names) - 1)), strict=True):
-        wrong = {code: fault for code, text in enumerate(column.distinct) if (fault := _name_fault(field, text))}
-        for code, fault in wrong.items():
-            for row in np.flatnonzero(column.code == code).tolist():
-                faults.setdefault(row, fault)
-    return faults
-
-
-def _name_fault(field: str, text: str) -> Fault | None:
-    if len(text) > NAME_CHARACTERS:
-        return BAD_STRING, f"$.{field} has more than {NAME_CHARACTERS} characters: send a shorter one"
-    if _CONTROL.search(text):
-        return BAD_STRING, f"$.{field} has control characters: send plain text"
-    if text == OTHER:
-        return BAD_STRING, f"$.{field} is {OTHER}, as records call all that have no key of their own: send another name"
-    return None
-
-
-def _texts(values: Sequence[Any]) -> list[str]:
-    """Strings as they are; numbers and booleans as their JSON text, null as "" (not given)."""
-    if set(map(type, values)) <= _TEXT:
-        return list(values)
-    return [value if type(value) is str else _text(value) for value in values]
-
-
-def _text(value: str | float | None) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    # 1 and 1.0 are one number in JSON, and some producers cannot help writing the second.
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _id_hashes(events: Sequence[Prediction] | Sequence[Outcome]) -> U64:
-    """uint64[n]: xxh3_64 of each id's UTF-8; an integer stands for its decimal text."""
-    texts = _texts([event.id for event in events])
-    return np.fromiter(map(xxhash.xxh3_64_intdigest, map(str.encode, texts)), np.uint64, len(texts))
-
-
-def _kpi(name: str, values: Sequence[dict[str, float | None] | None]) -> F64:
-    """float64[n]: one KPI's values, nan where not given."""
-    return np.array([group.get(name) if group else None for group in values], dtype=np.float64)
+def _label_fault(event: Outcome) -> Fault | None:
+    """What is wrong with the label of an outcome that is neither 0 nor 1, if anything is."""
+    label = event.label
+    if label is None or label is UNSET:
+        values = event.values if isinstance(event.values, dict) else {}
+        if any(value is not None for value in values.values()):
+            return None
+        return MISSING_FIELD, "neither $.label nor $.values is given: send one of them"
+    if isinstance(label, str):
+        return WRONG_TYPE, "$.label is a string, and the models here are binary: send 0 or 1"
+    return OUT_OF_RANGE, f"$.label is {shown(label)}, and the models here are binary: send 0 or 1"
 
 
 def _record_times(batch: Batch, where: I64) -> I64:
@@ -457,13 +512,16 @@ def _not_utf8(messages: Sequence[bytes]) -> dict[int, Fault]:
     return {}
 
 
-def _keys_each(form: _Form[Any], optional: Sequence[Sequence[Any]], named: Sequence[Sequence[Any]]) -> I64:
-    """int64[n]: how many keys of the contract each message must have."""
+def _keys_each(
+    form: _Form[Any], optional: Sequence[Sequence[Any]], groups: Sequence[Sequence[Any]], raw: Sequence[Sequence[Any]]
+) -> I64:
+    """int64[n]: how many keys of the contract each message must have, and keys in what is not read."""
     unset = np.array([row.count(UNSET) for row in zip(*optional, strict=True)], dtype=np.int64)
     count = len(form.fields) - unset
-    for column in named:
-        if any(column):
-            count += np.array([len(group) if group else 0 for group in column], dtype=np.int64)
+    for column in groups:
+        count += np.array([len(group) if isinstance(group, dict) else 0 for group in column], dtype=np.int64)
+    for column in raw:
+        count += np.array([0 if value is UNSET else bytes(value).count(b'":') for value in column], dtype=np.int64)
     return count
 
 
@@ -472,7 +530,7 @@ def _rejections(batch: Batch, reading: _Reading[Any], unknown: NDArray[np.bool_]
     found = [(place, fault, message, ts) for place, fault, message, ts in reading.faults]
     for index in np.flatnonzero(unknown).tolist():
         fault = UNKNOWN_MODEL, unknown_model(reading.events[index].model)
-        found.append((int(reading.where[index]), fault, reading.messages[index], int(reading.ts[index])))
+        found.append((int(reading.where[index]), fault, reading.message(index), int(reading.ts[index])))
     found.sort(key=lambda entry: entry[0])
     return [
         Rejection(batch.topic, batch.partition, int(batch.offsets[place]), reason, detail, message, ts)

@@ -9,6 +9,8 @@ JSON is never blamed on a field that happened to come before the fault. Texts ca
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from collections.abc import Callable
 from typing import Any, Final
@@ -16,6 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from streameval.errors import InvariantError
+from streameval.events.foreign import envelope_of, format_of, slip_in, within_text
 from streameval.events.rejected import (
     BAD_STRING,
     BAD_TIME,
@@ -43,22 +46,17 @@ _BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*+"')
 _CONSTANT: Final = re.compile(r"(?<![\w.])[-+]?(nan|inf(inity)?)(?!\w)", re.IGNORECASE)
 _PLACE: Final = re.compile(r"^(?P<what>.*?)(?: - at `(?P<where>[^`]*)`)?$", re.DOTALL)
+_BYTE: Final = re.compile(r"\(byte (\d+)\)")
 _parse = msgspec.json.Decoder().decode
 
+_HALF: Final = "half of a surrogate pair is no character: send whole characters"
 _CURES: Final = {
     "id": "send a non-empty string of at most 512 bytes, or an integer",
     "model": "send the model's name as a string",
-    "ts": "send RFC 3339 with offset (2024-05-01T12:00:00Z) or epoch milliseconds as an integer",
-    "version": "send a string",
+    "ts": "send RFC 3339 with offset (2024-05-01T12:00:00Z) or epoch milliseconds as a whole number",
+    "version": "send a string, or a whole number",
     "score": "send a number, not a string",
-    "scores": "send an object of class names and probabilities in [0, 1]",
-    "value": "send a number, not a string",
-    "segments": "send an object of names and strings, numbers or booleans",
-    "features": "send an object of names and finite numbers",
-    "latency_ms": "send a number of milliseconds, 0 or more",
-    "propensity": "send a probability above 0 and up to 1",
     "label": "send 0 or 1",
-    "values": "send an object of names and finite numbers",
 }
 
 
@@ -73,7 +71,10 @@ def explain(message: bytes, decode: Callable[[bytes], object]) -> Fault:
     if not message.strip():
         return EMPTY, "the message is empty: send one JSON object, or no value at all for a tombstone"
     if message.startswith(_BYTE_ORDER_MARKS):
-        return BYTE_ORDER_MARK, "the message starts with a byte order mark: encode as UTF-8 without one"
+        encoding = "UTF-8" if message.startswith(b"\xef") else "UTF-16"
+        return BYTE_ORDER_MARK, f"the message starts with {encoding}'s byte order mark: encode as UTF-8 without one"
+    if foreign := format_of(message):
+        return NOT_JSON, foreign
     fault = utf8_fault(message) or too_deep(message)
     if fault:
         return fault
@@ -82,10 +83,21 @@ def explain(message: bytes, decode: Callable[[bytes], object]) -> Fault:
         decode(message)
     except msgspec.ValidationError as error:
         # The first bad field is reported before what follows it was read: look for bad syntax behind it.
-        return _syntax_fault(text) or field_fault(str(error), _payload(message))
+        return _syntax_fault(message, text) or field_fault(str(error), _payload(message))
     except msgspec.DecodeError as error:
-        return _syntax_fault(text) or (NOT_JSON, f"{error}: send one JSON object")
+        return _syntax_fault(message, text) or (NOT_JSON, f"{error}: send one JSON object")
     raise InvariantError("a message was refused and then decoded", where="events.malformed", cure="report it")
+
+
+def shown(number: float) -> str:
+    """A number as people find it in the message: not rounded, and never long.
+
+    >>> shown(1.0000001), shown(3), shown(10**400)
+    ('1.0000001', '3', 'about 1e400')
+    """
+    if isinstance(number, int) and number.bit_length() > 63:
+        return f"about {'-' if number < 0 else ''}1e{int(number.bit_length() * 0.30103)}"
+    return repr(number)
 
 
 def utf8_fault(message: bytes) -> Fault | None:
@@ -93,7 +105,10 @@ def utf8_fault(message: bytes) -> Fault | None:
     try:
         message.decode()
     except UnicodeDecodeError as error:
-        return NOT_UTF8, f"byte {error.start} is not UTF-8: encode the message as UTF-8"
+        cure = "encode the message as UTF-8"
+        if message.lstrip()[:1] != b"{":
+            cure = "send JSON in UTF-8 (Avro, Protobuf and other binary formats are not read)"
+        return NOT_UTF8, f"byte {error.start} is not UTF-8: {cure}"
     return None
 
 
@@ -108,11 +123,15 @@ def field_fault(error: str, payload: object, sources: dict[str, str] | None = No
     match = _PLACE.match(error)
     what, where = (match["what"], match["where"] or "$") if match else (error, "$")
     if where == "$" and what.startswith("Expected `object`"):
-        return NOT_OBJECT, f"{_lower(what)}: send one JSON object a message"
+        return NOT_OBJECT, f"the message is {within_text(payload)}"
     field = re.split(r"[.\[]", where.removeprefix("$."), maxsplit=1)[0]
     if what.startswith("Object missing"):
         field = what.split("`")[1]
         where = f"$.{field}"
+        envelope = envelope_of(field, payload) if isinstance(payload, dict) and sources is None else None
+        if envelope:
+            text = f"{where}: the field is missing, but there is $.{envelope}.{field}: unwrap it, or use mappings"
+            return MISSING_FIELD, text
         what = "the field is missing"
     if sources and field in sources:
         where += f" (read from {sources[field]})"
@@ -141,7 +160,8 @@ def _time(what: str, payload: object) -> Fault | None:
         return NAIVE_TIME, "$.ts has no offset, so it could be any hour: append Z for UTC, or +hh:mm"
     value = payload.get("ts") if isinstance(payload, dict) else None
     if isinstance(value, float):
-        return time_fault(value) or (BAD_TIME, "$.ts is not a whole number: send integer milliseconds")
+        text = f"$.ts is {shown(value)}, not a whole number of milliseconds: cut the fraction off"
+        return time_fault(value) or (BAD_TIME, text)
     if what.startswith("Invalid"):
         if isinstance(value, str) and value.strip().replace(".", "", 1).isdecimal():
             return BAD_TIME, "$.ts is a number in quotes: send epoch milliseconds as a number"
@@ -149,7 +169,19 @@ def _time(what: str, payload: object) -> Fault | None:
     return None
 
 
-def _syntax_fault(text: str) -> Fault | None:
+def _slip_at(message: bytes, place: str) -> str:
+    """What went wrong at the byte that a text names."""
+    found = _BYTE.search(place)
+    at = int(found[1]) if found else len(message)
+    if message[at : at + 1] and message[at] < ord(" "):
+        return "a raw control character, as a line break in a string: escape it"
+    # The byte named is the one behind what should not be there.
+    if place.startswith("trailing characters") and b"{" in message[at - 1 :]:
+        return "more than one JSON object: send each as a message of its own"
+    return "send one JSON object a message"
+
+
+def _syntax_fault(message: bytes, text: str) -> Fault | None:
     try:
         _parse(text)
     except (msgspec.ValidationError, RecursionError):
@@ -160,13 +192,17 @@ def _syntax_fault(text: str) -> Fault | None:
         return None
     place = problem.removeprefix("JSON is malformed: ")
     if "surrogate" in problem or "unexpected end of escaped utf-16" in problem:
-        return LONE_SURROGATE, f"{place}: half of a surrogate pair is no character; send whole characters"
+        return LONE_SURROGATE, f"{place}: {_HALF}"
     bare = _STRING.sub('""', text)
     if _CONSTANT.search(bare):
         return NOT_FINITE, "NaN and Infinity are not JSON: leave the field out, or send null where it is optional"
     if "truncated" in problem:
+        # msgspec says so as well of half a pair that is nearer to the end than another half would reach.
+        with contextlib.suppress(ValueError):
+            json.loads(text, parse_int=str, parse_float=str)
+            return LONE_SURROGATE, _HALF
         return TRUNCATED, "the JSON ends too early: check size limits and the producer's flush"
-    return NOT_JSON, f"{place}: send one JSON object a message"
+    return NOT_JSON, f"{place}: {slip_in(message, bare) or _slip_at(message, place)}"
 
 
 def _payload(message: bytes) -> Any:

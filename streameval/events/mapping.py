@@ -5,7 +5,8 @@ is read under its own name; the empty path says "ignore that one". Constants, an
 win over anything in the payload. ``segments.country`` as a *field* fills one entry of a named group, as do
 ``features.x``, ``scores.x`` and ``values.x``. In a path a number indexes a list, and ``\.`` is a dot in a name.
 
-Invariant: mapping only moves values; every rule of the contract is applied to its result, as to a native event.
+Invariant: mapping only moves values; every rule of the contract is applied to its result, as to a native event. Fields
+that no model uses are checked for their names and then left where they are.
 Source: design, "Events in".
 """
 
@@ -13,15 +14,17 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from streameval.errors import ConfigValueError
-from streameval.events.contract import Outcome, Prediction
+from streameval.events.contract import UNUSED, Outcome, Prediction
 
 GROUPS: Final = {"prediction": ("segments", "features", "scores"), "outcome": ("values",)}
 """Contract fields that are objects of names, by event."""
+
+_NONE: Final[Mapping[str, Collection[str]]] = {}
 
 FIELDS: Final = {"prediction": Prediction.__struct_fields__, "outcome": Outcome.__struct_fields__}
 """Contract fields, by event."""
@@ -65,18 +68,24 @@ class Mapper:
         constants = dict(mapping.constants)
         if mapping.model is not None:
             constants["model"] = mapping.model
-        self._constants = [(_target(name, mapping), value) for name, value in constants.items()]
+        fixed = [(_target(name, mapping), value) for name, value in constants.items()]
+        self._constants = [(target, value) for target, value in fixed if target[0] not in UNUSED]
         moved = {name: path for name, path in mapping.fields.items() if name not in constants}
-        self._moves = [(_target(name, mapping), _pieces(path, name, mapping)) for name, path in moved.items() if path]
-        taken = {name for name in (*constants, *mapping.fields) if "." not in name}
+        moves = [(_target(name, mapping), _pieces(path, name, mapping)) for name, path in moved.items() if path]
+        self._moves = [(target, path) for target, path in moves if target[0] not in UNUSED]
+        taken = {name for name in (*constants, *mapping.fields) if "." not in name} | UNUSED
         self._own = tuple(name for name in FIELDS[mapping.event] if name not in taken)
         self.paths: dict[str, str] = {name: path for name, path in moved.items() if path}
         """Contract field -> dotted path, for texts to a person."""
 
-    @property
-    def reads(self) -> list[tuple[str, ...]]:
-        """Every path of the payload that is read, as pieces: own names first."""
-        return [(name,) for name in self._own] + [path for _, path in self._moves]
+    def places(self, fields: Collection[str], within: Mapping[str, Collection[str]] = _NONE) -> list[tuple[str, ...]]:
+        """Where the payload holds these fields, as pieces; of objects of names also the names in ``within``."""
+        places: list[tuple[str, ...]] = []
+        for target, path in [((name,), (name,)) for name in self._own] + self._moves:
+            if target[0] in fields:
+                inner = within.get(target[0], ()) if len(target) == 1 else ()
+                places += [path, *((*path, name) for name in inner)]
+        return places
 
     def apply(self, payload: dict[str, Any]) -> dict[str, Any]:
         """The payload (a decoded JSON object) as an object with the contract's fields; the payload is not changed."""

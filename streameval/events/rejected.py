@@ -9,12 +9,13 @@ Source: design, "Events in" and "Records out".
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal, TypedDict
 
 import msgspec
 import xxhash
+
+from streameval.plain import cleaned
 
 # The bytes as such
 EMPTY: Final = "empty"
@@ -61,7 +62,6 @@ UNKNOWN_MODELS_AN_HOUR: Final = 100
 
 _HOUR: Final = 3_600_000
 _OTHER_MODELS: Final = "other models that are not configured here"
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):
@@ -117,7 +117,7 @@ def unknown_model(name: str) -> str:
     >>> unknown_model("fraud")
     "the model 'fraud' is not configured here: add it to models, or send its events to another topic"
     """
-    shown = _CONTROL.sub("?", name if len(name) <= 100 else name[:100] + "…")
+    shown = cleaned(name if len(name) <= 100 else name[:100] + "…")
     return f"the model '{shown}' is not configured here: add it to models, or send its events to another topic"
 
 

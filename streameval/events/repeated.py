@@ -11,10 +11,10 @@ counts agree, nothing is repeated: proven by a few vectorised passes over the jo
 messages where they differ (fields that the contract does not name, strings with escaped quotes, repeated keys) are
 looked at one by one: first with the ignored fields as raw slices, and only if that leaves a doubt by a full parse.
 
-Invariant: the answer is exact and depends on the message alone. Only the contract's part counts: its top-level fields
-and what stands in ``segments``, ``features``, ``scores`` and ``values``.
+Invariant: the answer is exact and depends on the message alone. Only what is read counts: the top-level fields that are
+used, and the segments and values that a model configures.
 
-Nesting deeper than `MAX_DEPTH` can only hide in fields that the contract does not name, so it is found on the same way.
+Nesting deeper than `MAX_DEPTH` is found on the same way: opening brackets are counted, too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _CHUNK: Final = 512  # messages joined at a time: some 100 kB, which stay in the
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 _BRACKETS: Final = re.compile(rb"[^\[\]{}]+")
 _SPACED_KEY: Final = re.compile(rb'"[ \t\r\n]+:')
-_QUOTE, _COLON, _SPACE = b'": '
+_QUOTE, _COLON, _SPACE, _BRACE = b'": {'
 
 _slices = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -78,7 +78,7 @@ def depth(message: bytes) -> int:
 def suspects(messages: Sequence[bytes], keys: int, keys_each: Callable[[], I64]) -> list[tuple[int, int]]:
     """Messages whose keys must be looked at, as (index, surplus of ``":`` over the expected keys), ascending.
 
-    The surplus is -1 where white space before a colon makes the count worthless.
+    The surplus is -1 where white space before a colon makes the count worthless, or nesting may be too deep.
 
     Args:
         messages: n well-formed JSON objects.
@@ -97,6 +97,11 @@ def suspects(messages: Sequence[bytes], keys: int, keys_each: Callable[[], I64])
         if len(before_space):
             inside = np.unique(np.searchsorted(_ends(chunk), before_space, side="right"))
             spaced += [number * _CHUNK + i for i in inside.tolist() if _SPACED_KEY.search(chunk[i])]
+        # Braces and brackets differ in the bit that lower case has.
+        opening = np.flatnonzero((symbols | 0x20) == _BRACE)
+        if len(opening) > MAX_DEPTH and bool((opening[MAX_DEPTH:] - opening[:-MAX_DEPTH] < max(map(len, chunk))).any()):
+            nested = np.diff(np.searchsorted(opening, _ends(chunk)), prepend=0)
+            spaced += [number * _CHUNK + i for i in np.flatnonzero(nested > MAX_DEPTH).tolist()]
     if sum(map(len, colons)) == keys and not spaced:
         return []
     found = [np.diff(np.searchsorted(at, _ends(chunk)), prepend=0) for at, chunk in zip(colons, chunks, strict=True)]
@@ -107,15 +112,18 @@ def suspects(messages: Sequence[bytes], keys: int, keys_each: Callable[[], I64])
 
 
 def inspect(
-    messages: Sequence[bytes], doubtful: Sequence[tuple[int, int]], fields: Collection[str], groups: Sequence[str]
+    messages: Sequence[bytes],
+    doubtful: Sequence[tuple[int, int]],
+    fields: Collection[str],
+    paths: Sequence[Sequence[str]],
 ) -> dict[int, Fault]:
-    """What is wrong with the messages that `suspects` named: a repeated contract key, too deep nesting, or nothing.
+    """What is wrong with the messages that `suspects` named: a repeated key, too deep nesting, or nothing.
 
     Args:
         messages: as given to `suspects`.
         doubtful: as it answered.
         fields: the contract's top-level fields.
-        groups: those of them that are objects.
+        paths: what is read, as for `repeated`.
 
     Returns:
         The faults by index.
@@ -125,29 +133,19 @@ def inspect(
     ignored: list[str] = []
     for index, surplus in doubtful:
         message = messages[index]
-        slices = _sliced(message) if surplus > 0 else None
-        if slices is not None:
+        if surplus > 0:
+            slices = _slices(message)
             names = list(slices)
             if names != shape:  # a stream has few shapes, and its messages come in runs of one
                 shape, ignored = names, [name for name in names if name not in fields]
             values = b" ".join([slices[name] for name in ignored])
             # Each ignored field accounts for its own key and for the keys (and quoted colons) inside it.
             if surplus == len(ignored) + values.count(b'":'):
-                # Nesting takes room; a short rest needs no look.
-                if len(values) >= 2 * (MAX_DEPTH - 1) and (fault := too_deep(message)):
-                    faults[index] = fault
                 continue
-        fault = too_deep(message) or repeated(message, [(name,) for name in fields], groups)
+        fault = too_deep(message) or repeated(message, paths)
         if fault:
             faults[index] = fault
     return faults
-
-
-def _sliced(message: bytes) -> dict[str, msgspec.Raw] | None:
-    try:
-        return _slices(message)
-    except RecursionError:  # one level less than the struct's decoder may stand here: the depth is counted next
-        return None
 
 
 def too_deep(message: bytes) -> Fault | None:
@@ -157,13 +155,12 @@ def too_deep(message: bytes) -> Fault | None:
     return TOO_DEEP, f"objects and arrays nest deeper than {MAX_DEPTH}: send a flatter message"
 
 
-def repeated(message: bytes, paths: Iterable[Sequence[str]], groups: Sequence[str] = ()) -> Fault | None:
+def repeated(message: bytes, paths: Iterable[Sequence[str]]) -> Fault | None:
     """The fault of a message in which a key on one of the paths stands twice, else None: a full parse.
 
     Args:
         message: a well-formed JSON object, not too deep.
         paths: what is read of it, as pieces.
-        groups: top-level objects of which all keys are read.
 
     >>> repeated(b'{"id": 1, "x": {"a": 1, "a": 2}}', [["id"]]) is None
     True
@@ -176,16 +173,12 @@ def repeated(message: bytes, paths: Iterable[Sequence[str]], groups: Sequence[st
         for piece in path:
             if isinstance(node, _Object):
                 if piece in node.repeated:
-                    return _duplicate(".".join(path))
+                    return DUPLICATE_KEY, f"the key at $.{'.'.join(path)} is given more than once: send each key once"
                 node = node.get(piece)
             elif isinstance(node, list) and piece.isdecimal() and int(piece) < len(node):
                 node = node[int(piece)]
             else:
                 break
-    for group in groups:
-        node = root.get(group)
-        if isinstance(node, _Object) and node.repeated:
-            return _duplicate(f"{group}[...]")
     return None
 
 
@@ -201,12 +194,18 @@ def distinct_strings(message: bytes) -> bool:
     return len(set(strings)) == len(strings)
 
 
-def _duplicate(where: str) -> Fault:
-    return DUPLICATE_KEY, f"the key at $.{where} is given more than once: send each key once"
-
-
 def _nothing(_: str) -> None:
     """Stands for every number: their values are not asked for, and huge ones would cost time or be refused."""
+
+
+def keys_within(values: Sequence[Any]) -> int:
+    """How many keys raw JSON values hold together, those with white space before their colon left out.
+
+    >>> keys_within([b'{"a": {"b": 1}}', b"[]"])
+    2
+    """
+    symbols = np.frombuffer(b"".join(values), dtype=np.uint8)
+    return int(np.count_nonzero((symbols[:-1] == _QUOTE) & (symbols[1:] == _COLON)))
 
 
 def _ends(messages: Sequence[bytes]) -> I64:

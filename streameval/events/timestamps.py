@@ -26,24 +26,25 @@ LATEST: Final = 4_102_444_800_000
 
 _ONLY_DATETIME: Final = frozenset({datetime})
 _ONLY_INT: Final = frozenset({int})
+_ONLY_FLOAT: Final = frozenset({float})
 
 
-def epoch_ms(times: Sequence[datetime | int]) -> I64:
-    """Times as msgspec decoded them (aware datetimes, or integers that are ms already) -> int64[n] ms.
+def epoch_ms(times: Sequence[datetime | float]) -> I64:
+    """Times as msgspec decoded them (aware datetimes, or whole numbers that are ms already) -> int64[n] ms.
 
     >>> from datetime import timezone
     >>> epoch_ms([datetime(2024, 5, 1, 12, tzinfo=timezone.utc), 1714564800000]).tolist()
     [1714564800000, 1714564800000]
     """
     types = set(map(type, times))
-    if types <= _ONLY_INT:
-        return np.array(times, dtype=np.int64)
+    if types <= _ONLY_INT or types == _ONLY_FLOAT:
+        return np.array(times).astype(np.int64)
     if types <= _ONLY_DATETIME:
         seconds = np.fromiter(map(datetime.timestamp, times), np.float64, len(times))  # type: ignore[arg-type]
         # A double holds microseconds of these years exactly only after rounding; then the cut to ms is exact.
         return np.asarray(np.rint(seconds * 1e6).astype(np.int64) // 1000, dtype=np.int64)
     found = np.empty(len(times), dtype=np.int64)
-    for kind in (int, datetime):
+    for kind in (int, float, datetime):
         places = [place for place, time in enumerate(times) if type(time) is kind]
         found[places] = epoch_ms([times[place] for place in places])
     return found

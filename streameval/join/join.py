@@ -24,7 +24,7 @@ Identity is (version, 64-bit hash of the id). Two ids with one hash within a mod
 ids a new one meets another's hash with probability <= n / 2^64, so with 10M retained rows and 1,000 predictions a
 second one such event is expected in 58 years (2^64 / (10^7 * 1000 / s)). It would lose the later prediction and give
 its outcome to the earlier; it shows in `duplicates_differing` (same identity, other time, score or kind), as does a
-producer that reuses ids.
+producer that reuses ids. Whoever chooses ids can bring it about unless they are hashed with a key (`events.ids`).
 
 Source: DESIGN, "Time" and "Retained rows".
 """

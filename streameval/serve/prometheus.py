@@ -127,6 +127,12 @@ def _reading(vitals: Vitals) -> Iterator[Metric]:
         [(("prediction",), vitals.predictions), (("outcome",), vitals.outcomes)],
         ("event",),
     )
+    yield _counter(
+        "fields_unusable",
+        "Fields of events that could not be used and counted as not given, by field.",
+        [((field,), vitals.unusable.get(field, 0)) for field in ("segments", "propensity")],
+        ("field",),
+    )
     yield _gauge(
         "lag_events",
         "Events of an input topic that are not read yet.",
@@ -199,6 +205,12 @@ def _joining(vitals: Vitals) -> Iterator[Metric]:
     )
     yield _counter("predictions_joined", "Predictions taken into the join.", told(lambda m: m.taken), by)
     yield _counter("predictions_duplicate", "Predictions that were there already.", told(lambda m: m.duplicates), by)
+    yield _counter(
+        "predictions_duplicate_differing",
+        "Duplicates with another time, score or segment: ids used again, or two ids with one hash.",
+        told(lambda m: m.duplicates_differing),
+        by,
+    )
     yield _counter("predictions_late", "Predictions later than their cohort's maturity.", told(lambda m: m.late), by)
     yield _counter(
         "predictions_unlabelled", "Predictions that matured without an outcome.", told(lambda m: m.unlabelled), by

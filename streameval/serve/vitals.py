@@ -47,6 +47,7 @@ class ModelVitals(msgspec.Struct, frozen=True):
     bytes: int = 0
     taken: int = 0
     duplicates: int = 0
+    duplicates_differing: int = 0
     late: int = 0
     unlabelled: int = 0
     unproven: int = 0
@@ -90,7 +91,7 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     """A worker at one moment.
 
     `wall`, `committed` and `heard` (when the transport last answered) are seconds since the epoch, `time` (T) is epoch
-    milliseconds.
+    milliseconds. `unusable` counts fields of events, by name, that were given and counted as not given.
     """
 
     wall: float
@@ -101,6 +102,7 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     paused: bool = False
     predictions: int = 0
     outcomes: int = 0
+    unusable: dict[str, int] = {}
     max_rows: int = 0
     topics: dict[str, TopicVitals] = {}
     models: dict[str, ModelVitals] = {}

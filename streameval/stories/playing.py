@@ -191,7 +191,8 @@ class Play:
             offset, none = self._next(OUTCOMES, due), np.full(due, -1, np.int64)
             label, model = told.label.astype(float), none.astype(np.int16)
             kpis = {KPI: told.revenue} if KPI in self.config.models[0].kpis else {}
-            self._columns.next = Outcomes(OUTCOMES, 0, offset, told.ts, told.id_hash(), none, model, label, kpis)
+            beat = np.zeros(due, np.bool_)
+            self._columns.next = Outcomes(OUTCOMES, 0, offset, told.ts, told.id_hash(), none, model, label, kpis, beat)
             self._receive(OUTCOMES, offset)
         self._take(self.engine.advance())
 

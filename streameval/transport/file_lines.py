@@ -15,6 +15,7 @@ import numpy as np
 import xxhash
 
 from streameval.errors import InputError
+from streameval.events.unread import read_past
 from streameval.transport.file_times import Times
 
 __all__ = ["LINE_LIMIT", "Lines"]
@@ -107,6 +108,6 @@ class Lines:
 def _is_whole(line: bytes) -> bool:
     try:
         _whole(line)
-    except msgspec.DecodeError:
-        return False
+    except msgspec.DecodeError as error:
+        return read_past(line, error, _whole, lambda _: None) is not None
     return True

@@ -121,7 +121,7 @@ def _event(row: list[str], targets: list[tuple[tuple[str, ...], Callable[[str], 
 def _reader(column: str) -> Callable[[str], Any]:
     if column in _TEXTS or column.startswith("segments."):
         return lambda cell: cell or None
-    return _whole_or_text if column == "ts" else _number_or_text
+    return _number_or_text
 
 
 def _number_or_text(cell: str) -> Any:
@@ -137,12 +137,6 @@ def _number_or_text(cell: str) -> Any:
     if lowered in ("true", "false"):
         return lowered == "true"
     return None if lowered in ("", "nan", "null") else cell
-
-
-def _whole_or_text(cell: str) -> Any:
-    # A column of milliseconds that passed through floats is written as 1714564800000.0.
-    value = _number_or_text(cell)
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 # -- Parquet ----------------------------------------------------------------------------------------------------------
@@ -193,7 +187,5 @@ def _object(targets: list[tuple[str, ...]], row: tuple[Any, ...]) -> bytes:
     for target, value in zip(targets, row, strict=True):
         if value is None or (isinstance(value, float) and math.isnan(value)):
             continue
-        if target == ("ts",) and isinstance(value, float) and value.is_integer():
-            value = int(value)  # noqa: PLW2901 - as in CSV
         _place(event, target, value)
     return _encode(event)

@@ -16,6 +16,7 @@ import numpy as np
 from streameval.events.contract import type_ts
 from streameval.events.mapping import Mapper, TopicMapping
 from streameval.events.timestamps import EARLIEST, LATEST, epoch_ms
+from streameval.events.unread import read_past
 
 __all__ = ["Times"]
 
@@ -48,7 +49,7 @@ class Times:
 
     def add(self, lines: Sequence[bytes]) -> None:
         """Take the next rows in."""
-        moments: list[datetime | int] = []
+        moments: list[datetime | float] = []
         remaining = iter(lines)
         read = self._read if self._mapper is None else self._read_mapped
         while True:
@@ -56,15 +57,16 @@ class Times:
                 # extend keeps what came before an exception, so reading goes on behind the unreadable row.
                 moments.extend(map(read, remaining))
                 break
-            except _UNREADABLE:
-                moments.append(-1)
+            except _UNREADABLE as error:
+                found = read_past(lines[len(moments)], error, read, lambda moment: moment)
+                moments.append(-1 if found is None else found[0])
         self._chunks.append(epoch_ms(moments))
 
     @staticmethod
-    def _read(line: bytes) -> datetime | int:
+    def _read(line: bytes) -> datetime | float:
         return _stamped(line).ts
 
-    def _read_mapped(self, line: bytes) -> datetime | int:
+    def _read_mapped(self, line: bytes) -> datetime | float:
         payload = _parse(line)
         if self._mapper is None or not isinstance(payload, dict):
             return -1

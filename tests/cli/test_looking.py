@@ -168,6 +168,7 @@ def test_the_state_is_told_with_models_positions_and_what_waits(call, worker):
     assert told["state"]["checkpoint"] == told["commit"]["n"]
     ended = json.loads(call("run", "-c", worker, "--until-end").stderr.splitlines()[-1])
     assert told["state"]["waiting"] == {"fraud": ended["waiting"]}
+    assert told["state"]["duplicates_differing"] == {"fraud": ended["duplicates_differing"]}
     assert ended["waiting"] > 0
     assert {model["segment"] for model in told["models"]} == {"*", "country=DE", "country=FR"}
     assert told["records"]["metrics"] == len(records(worker, "metrics"))
@@ -189,7 +190,7 @@ def test_a_checkpoint_that_is_replaced_while_it_is_looked_at_is_looked_for_again
     class Replaced:
         n = size = 0
 
-        def waiting(self):
+        def joins(self):
             raise FileNotFoundError
 
     monkeypatch.setattr(

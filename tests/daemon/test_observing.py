@@ -35,6 +35,18 @@ def test_the_last_vitals_say_what_the_summary_says(worker):
     assert joined == summary.matched
 
 
+def test_fields_that_could_not_be_used_are_counted_in_vitals_and_summary(worker):
+    stream = streams.stream(1, events=300)
+    places = [n for n, delivery in enumerate(stream.deliveries) if b'"DE"' in delivery.value]
+    for n in places:
+        delivery = stream.deliveries[n]
+        stream.deliveries[n] = delivery._replace(value=delivery.value.replace(b'"DE"', b'["DE"]'))
+    vitals, summary = seen(worker.feed(stream))
+    fraud = sum(b'"model": "fraud"' in stream.deliveries[n].value for n in places)
+    assert vitals[-1].unusable == summary.unusable == {"segments": fraud}
+    assert summary.rejected == 0
+
+
 def test_the_first_vitals_know_what_is_to_be_read(worker):
     stream = streams.stream(1, events=800)
     worker.feed(stream)

@@ -63,7 +63,9 @@ class Columns:
             "predictions": Predictions(
                 "predictions", 0, offset, ts, ids, score, none, model, version, [country, channel]
             ),
-            "outcomes": Outcomes("outcomes", 0, offset, ts + 200_000, ids, none, none.astype(np.int16), label, {}),
+            "outcomes": Outcomes(
+                "outcomes", 0, offset, ts + 200_000, ids, none, none.astype(np.int16), label, {}, none > 0
+            ),
         }
         self.n = n
 

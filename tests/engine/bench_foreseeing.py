@@ -88,7 +88,16 @@ class _Columns:
         m = len(order)
         unknown = np.full(m, -1, np.int64)
         self.outcomes_ = Outcomes(
-            "outcomes", 0, np.arange(m), times[order], hashes, unknown, unknown.astype(np.int16), labels, {}
+            "outcomes",
+            0,
+            np.arange(m),
+            times[order],
+            hashes,
+            unknown,
+            unknown.astype(np.int16),
+            labels,
+            {},
+            unknown > 0,
         )
         self.sizes = {"predictions": n, "outcomes": m}
 

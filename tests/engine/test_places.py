@@ -118,7 +118,10 @@ def every_way(predictions: list[bytes], outcomes: list[bytes], **changes: Any) -
     """What the cells hold at the end, which is the same however the logs are cut."""
     lateness = {"predictions": "1s", "outcomes": "1s"}
     short = config(lateness=lateness, labels={"wait": "10m", "amend": "5h", "give_up": "12h"}, **changes)
-    logs = {("predictions", 0): predictions, ("outcomes", 0): outcomes}
+    # Labels flow: a time alone says so.
+    beats = [json.dumps({"ts": START + minute * MINUTE}).encode() for minute in range(0, 60 * 12, 2)]
+    heard = sorted([*outcomes, *beats], key=lambda line: json.loads(line)["ts"])
+    logs = {("predictions", 0): predictions, ("outcomes", 0): heard}
     records, engine = fold(short, logs)
     for seed in range(4):
         again, other = fold(short, logs, seed=seed, largest=1, restarts=0.3)

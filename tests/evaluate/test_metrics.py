@@ -261,3 +261,14 @@ def test_interval_forms_agree_with_their_known_values():
     assert proportion(10, 0)[2] == 1.0
     assert normal(1.0, 1.0, floor=0.0).low == 0.0
     assert on_logit(0.5, 1e-9).low == pytest.approx(0.5)
+
+
+def test_kpis_stand_in_one_order_whenever_they_were_first_seen_and_after_a_restart():
+    score, label = np.array([0.1, 0.6, 0.7, 0.9]), np.array([0, 1, 0, 1])
+    column = np.array([1.0, 2.0, 3.0, 4.0])
+    one = BinaryEvidence.of(score, label, {"b": column, "a": column})
+    again = BinaryEvidence.restore(one.state())
+    late = BinaryEvidence.of(score, label, {"b": column, "a": np.full(4, np.nan)}) + one
+    orders = [list(binary_metrics(evidence, 0.5)) for evidence in (one, again, late)]
+    assert orders[0][:2] == ["a", "b"]
+    assert orders[0] == orders[1] == orders[2]

@@ -85,7 +85,7 @@ def best(run: Callable[[list[bytes]], object], messages: list[bytes], runs: int)
 
 def main(n: int = 200_000, runs: int = 3) -> None:
     rng = random.Random(7)
-    decoder = Decoder([ModelSpec("fraud", "binary", ("country", "channel"), ("revenue",))])
+    decoder = Decoder([ModelSpec("fraud", "binary", ("country", "channel"), {"revenue": 0.01})])
 
     def batch(messages: list[bytes]) -> Batch:
         return Batch("t", 0, np.arange(len(messages)), list(messages), None)

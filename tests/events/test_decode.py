@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -11,13 +12,13 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streameval.events import Batch, Decoder, ModelSpec
+from streameval.events import Batch, Decoder, ModelSpec, TopicMapping
 from streameval.events.rejected import REASONS
 
 TS = 1_714_564_800_000
 MODELS = [
-    ModelSpec("fraud", "binary", ("country", "channel"), ("revenue",)),
-    ModelSpec("churn", "binary", (), ("clicks",)),
+    ModelSpec("fraud", "binary", ("country", "channel"), {"revenue": 0.01}),
+    ModelSpec("churn", "binary", (), {"clicks": 1.0}),
 ]
 PREDICTION = {"id": "a", "model": "fraud", "ts": TS, "score": 0.25}
 OUTCOME = {"id": "a", "ts": TS, "label": 1}
@@ -91,6 +92,11 @@ BAD_PREDICTIONS = {
     "a null score": (prediction(score=None), "missing_field"),
     "scores for a binary model": (raw("scores", '{"a": 1.0}', PREDICTION | {"score": None}), "missing_field"),
     "a value for a binary model": (prediction(score=None, value=3), "missing_field"),
+    "a score that is NaN": (raw("score", "NaN"), "not_finite"),
+    "half a surrogate pair in a version": (raw("version", '"\\ud83d"'), "lone_surrogate"),
+    "half a surrogate pair in a segment": (raw("segments", '{"country": "\\ud83d"}'), "lone_surrogate"),
+    "a fraction as version": (prediction(version=1.5), "wrong_type"),
+    "a list as version": (prediction(version=[1]), "wrong_type"),
     "a score in quotes": (prediction(score="0.5"), "wrong_type"),
     "a boolean score": (prediction(score=True), "wrong_type"),
     "a score above one": (prediction(score=1.0000001), "out_of_range"),
@@ -105,17 +111,19 @@ BAD_PREDICTIONS = {
     "an id long in bytes": (prediction(id="é" * 257), "bad_string"),
     "an empty model": (prediction(model=""), "bad_string"),
     "a control character in a version": (prediction(version="1\0"), "bad_string"),
+    "a C1 control in a version": (prediction(version="1\x9b31m"), "bad_string"),
+    "a text turned round in a segment": (prediction(segments={"country": "12\u202e34"}), "bad_string"),
+    "a line separator in a segment": (prediction(segments={"channel": "a\u2028b"}), "bad_string"),
+    "a zero width in a version": (prediction(version="1\u200b"), "bad_string"),
+    "a joiner that hides in a version": (prediction(version="v\u200d1"), "bad_string"),
     "a control character in a segment": (prediction(segments={"country": "D\nE"}), "bad_string"),
+    "a version of 309 digits": (raw("version", "9" * 309), "out_of_range"),
+    "a version beyond 64 bits": (prediction(version=2**63), "out_of_range"),
+    "a segment value near the largest double": (prediction(segments={"country": 1e308}), "out_of_range"),
+    "a segment value of twenty digits": (prediction(segments={"country": -(10**19)}), "out_of_range"),
     "a long segment value": (prediction(segments={"country": "D" * 201}), "bad_string"),
     "a segment value of the name for all others": (prediction(segments={"country": "~other"}), "bad_string"),
     "a version of the name for all others": (prediction(version="~other"), "bad_string"),
-    "a list as segment value": (prediction(segments={"country": ["DE"]}), "wrong_type"),
-    "a string feature": (prediction(features={"amount": "12"}), "wrong_type"),
-    "a feature beyond a double": (raw("features", '{"amount": 1e999}'), "huge_number"),
-    "a negative latency": (prediction(latency_ms=-1), "out_of_range"),
-    "a propensity of zero": (prediction(propensity=0), "out_of_range"),
-    "an object as decision": (prediction(decision={}), "wrong_type"),
-    "a probability above one": (prediction(scores={"a": 2}), "out_of_range"),
     "a time without offset": (prediction(ts="2024-05-01T12:00:00"), "naive_time"),
     "a date": (prediction(ts="2024-05-01"), "bad_time"),
     "a day that is none": (prediction(ts="2024-02-30T12:00:00Z"), "bad_time"),
@@ -130,19 +138,40 @@ BAD_PREDICTIONS = {
     "the year 2100": (prediction(ts="2100-01-01T00:00:00Z"), "out_of_range"),
     "a time of thirty digits": (raw("ts", "1" + "0" * 29), "out_of_range"),
     "a segment given twice": (raw("segments", '{"country": "DE", "country": "FR"}'), "duplicate_key"),
-    "a feature given twice": (raw("features", '{"a": 1, "b": 2, "a": 1}'), "duplicate_key"),
 }
 BAD_OUTCOMES = {
+    "no id": (raw("id_", '"a"', {"ts": TS, "label": 1}), "missing_field"),
+    "no id, but values": (json.dumps({"ts": TS, "values": {"revenue": 1}}).encode(), "missing_field"),
+    "no id, and names of their own": (json.dumps({"ts": TS, "tx": "a", "fraud": 1}).encode(), "missing_field"),
+    "no id, and a label of null": (json.dumps({"ts": TS, "label": None}).encode(), "missing_field"),
+    "an id of null": (json.dumps({"ts": TS, "id": None}).encode(), "wrong_type"),
+    "a heartbeat without a time": (b'{"model": "fraud"}', "missing_field"),
+    "a heartbeat without anything": (b"{}", "missing_field"),
+    "a time given twice": (b'{"ts": %d, "ts": %d}' % (TS, TS), "duplicate_key"),
     "neither label nor values": (raw("x", "1", {"id": "a", "ts": TS}), "missing_field"),
     "empty values": (outcome(label=None, values={}), "missing_field"),
     "values of null": (outcome(label=None, values={"revenue": None}), "missing_field"),
     "a label of two": (outcome(label=2), "out_of_range"),
     "a label of one half": (outcome(label=0.5), "out_of_range"),
+    "a label of 309 digits": (raw("label", "9" * 309, OUTCOME), "out_of_range"),
+    "a label of minus 4,000 digits": (raw("label", "-" + "9" * 4000, OUTCOME), "out_of_range"),
+    "a label of 5,000 digits": (raw("label", "9" * 5000, OUTCOME), "huge_number"),
+    "a label near the largest double": (raw("label", "1.7e308", OUTCOME), "out_of_range"),
     "a class as label": (outcome(label="yes"), "wrong_type"),
     "a list as label": (outcome(label=[1]), "wrong_type"),
     "a value in quotes": (outcome(values={"revenue": "3"}), "wrong_type"),
     "a value given twice": (raw("values", '{"revenue": 1, "revenue": 2}', OUTCOME), "duplicate_key"),
     "a value beyond a double": (raw("values", '{"revenue": 1e400}', OUTCOME), "huge_number"),
+    "a sentinel as value": (outcome(values={"revenue": sys.float_info.max}), "out_of_range"),
+    "a value whose square is no double": (outcome(values={"revenue": -1e154}), "out_of_range"),
+    "a value of 309 digits": (raw("values", '{"revenue": %s}' % ("9" * 309), OUTCOME), "out_of_range"),
+    "a value that is NaN": (raw("values", '{"revenue": NaN}', OUTCOME), "not_finite"),
+    "a sentinel beside NaN": (raw("values", '{"revenue": 1e308, "x": NaN}', OUTCOME), "out_of_range"),
+    "a value in a list": (outcome(values={"revenue": [3]}), "wrong_type"),
+    "a value of true": (outcome(values={"revenue": True}), "wrong_type"),
+    "values in a list": (outcome(values=[3]), "wrong_type"),
+    "a label that is NaN": (raw("label", "NaN", OUTCOME), "not_finite"),
+    "a value just beyond what its scale counts": (outcome(values={"clicks": 2.0**53 + 2}), "out_of_range"),
 }
 SHARED = {name: (text.encode(), reason) for name, (text, reason) in BAD_SHARED.items()}
 ALL_BAD_PREDICTIONS = BAD_BYTES | SHARED | BAD_PREDICTIONS
@@ -169,7 +198,7 @@ def rows_of(decoded) -> list[tuple]:
         # A batch has as many columns of segments as its models need.
         names = [name and (*name, *[""] * (4 - len(name))) for name in names_of(decoded)]
         return list(zip(decoded.offset, decoded.ts, decoded.id_hash, map(repr, decoded.score), names, strict=True))
-    columns = [map(repr, decoded.label), *(map(repr, column) for column in decoded.kpis.values())]
+    columns = [decoded.heartbeat, map(repr, decoded.label), *(map(repr, column) for column in decoded.kpis.values())]
     return list(zip(decoded.offset, decoded.ts, decoded.id_hash, decoded.model, *columns, strict=True))
 
 
@@ -252,6 +281,30 @@ def test_labels_and_values_of_outcomes_are_read():
     np.testing.assert_array_equal(rows.kpis["clicks"], [np.nan, np.nan, -2.5, np.nan])
 
 
+def test_a_time_alone_is_a_heartbeat():
+    beats = [{"ts": TS}, {"ts": "2024-05-01T12:00:01Z", "model": "churn"}, {"ts": TS, "model": "elsewhere"}]
+    values = [outcome(), *(json.dumps(beat).encode() for beat in beats)]
+    rows, rejected = Decoder(MODELS).outcomes(batch(values))
+    assert [(bad.reason, bad.offset) for bad in rejected] == [("unknown_model", 3)]
+    assert rows.heartbeat.tolist() == [False, True, True, True]
+    assert rows.ts.tolist() == [TS, TS, TS + 1000, TS]
+    assert rows.model.tolist() == [-1, -1, 1, -2]
+    assert rows.id_hash.tolist() == [xxhash.xxh3_64_intdigest(b"a"), 0, 0, 0]
+    assert np.isnan(rows.label).tolist() == [False, True, True, True]
+    assert np.isnan(rows.kpis["revenue"]).all()
+    assert rows.take(np.array([0, 2])).heartbeat.tolist() == [False, True]
+
+
+def test_a_value_is_bounded_by_the_scale_of_the_models_that_it_is_meant_for():
+    models = [ModelSpec("fine", kpis={"v": 1e-12}), ModelSpec("coarse", kpis={"v": 1e9}), ModelSpec("none")]
+    meant = [{}, *({"model": model.name} for model in models)]
+    values = [outcome(label=None, values={"v": v}, **to) for to in meant for v in (9e3, 9e15, 9e24, 9e25)]
+    rows, rejected = Decoder(models).outcomes(batch(values))
+    assert rows.kpis["v"][np.isfinite(rows.kpis["v"])].tolist() == [9e3, 9e3, 9e3, 9e15, 9e24, 9e3, 9e15, 9e24, 9e25]
+    assert [(bad.reason, bad.offset) for bad in rejected] == [("out_of_range", n) for n in (1, 2, 3, 5, 6, 7, 11)]
+    assert "$.values.v is 9000000000000000.0, more than 2^53 units of its scale (1e-12)" in rejected[0].detail
+
+
 def test_an_event_of_an_unknown_model_is_a_row_without_model_and_a_rejection():
     messages = [prediction(), prediction(model="elsewhere", score=None, scores={"a": 1}), prediction(model="churn")]
     rows, rejected = Decoder(MODELS).predictions(batch(messages))
@@ -260,6 +313,21 @@ def test_an_event_of_an_unknown_model_is_a_row_without_model_and_a_rejection():
     assert np.isnan(rows.score[1])
     assert [(bad.reason, bad.offset, bad.ts) for bad in rejected] == [("unknown_model", 1, TS)]
     assert "'elsewhere'" in rejected[0].detail
+
+
+def test_names_as_people_write_them_are_read():
+    names = ["Zoë", "می\u200cخواهم", "क्\u200dष", "👩\u200d💻", "a\xa0b"]
+    rows, rejected = Decoder(MODELS).predictions(batch([prediction(segments={"country": name}) for name in names]))
+    assert rejected == []
+    assert texts(rows.segments[0]) == names
+
+
+def test_the_name_of_an_unknown_model_is_shown_without_what_moves_a_terminal_or_turns_text_round():
+    messages = [
+        prediction(model=name) for name in ("\x1b[2J", "\x9b2J", "a\u2028b", "12\u202e34", "\ufefffraud", "fra\u200dud")
+    ]
+    _, rejected = Decoder(MODELS).predictions(batch(messages))
+    assert [bad.detail.split("'")[1] for bad in rejected] == ["�[2J", "�2J", "a�b", "12�34", "�fraud", "fra�ud"]
 
 
 def test_tombstones_are_skipped_and_counted():
@@ -312,6 +380,105 @@ def test_the_score_at_zero_and_one_counts_and_pretty_printed_messages_are_read()
     assert (rows.score.tolist(), rejected) == ([0, 0, 1, 1, 5e-324], [])
 
 
+UNUSED = [
+    '"features": {"age": NaN, "big": -Infinity, "wide": 1e400, "name": "DE", "flag": true, "v": [1, {"a": 1}]}',
+    '"features": {"a": 1, "b": 2, "a": 1}',
+    '"features": {"a": 1}, "features": NaN',
+    '"features": "\\ud83d cut in half"',
+    '"features" : {"spaced" : Infinity}',
+    '"features": [' + "9" * 5000 + "]",
+    '"latency_ms": -1',
+    '"latency_ms": "fast", "value": "abc", "group": 1.5',
+    '"scores": [0.1, 0.9], "decision": {"a": 1}',
+    '"scores": {"a": 2}',
+    '"propensity": 0',
+    '"propensity": {"p": NaN}',
+    '"segments": {"other": ["x"], "another": {"y": NaN}, "long": "%s", "bidi": "\u202e", "\\ud800": 1e400}'
+    % ("x" * 300),
+    '"segments": {"other": 1, "other": 2}',
+    '"x": NaN, "y": {"z": "\\udc00", "deep": [[[1e999]]]}',
+]
+
+
+@pytest.mark.parametrize("text", UNUSED)
+def test_what_no_model_uses_never_rejects_an_event(text):
+    message = prediction()[:-1] + b", " + text.encode() + b"}"
+    bound = Decoder(MODELS, [TopicMapping("bound", "prediction", fields={"id": "id"})])
+    for decoder, topic in ((Decoder(MODELS), "t"), (bound, "bound")):
+        rows, rejected = decoder.predictions(batch([prediction(), message, message, prediction()], topic=topic))
+        assert (len(rows), rejected, decoder.unusable) == (4, [], {})
+        assert len(set(map(repr, zip(rows.ts, rows.id_hash, rows.score, names_of(rows), strict=True)))) == 1
+
+
+@pytest.mark.parametrize(
+    "values", ['{"currency": "EUR", "wide": 1e999, "nan": NaN, "v": [1]}', '{"x": 1, "x": 2}', '{"x": "\\ud800"}']
+)
+def test_values_that_no_model_reads_never_reject_an_outcome(values):
+    rows, rejected = Decoder(MODELS).outcomes(batch([raw("values", values, OUTCOME)]))
+    assert (rows.label.tolist(), rejected) == ([1.0], [])
+
+
+def test_values_are_judged_for_the_models_that_an_outcome_is_meant_for():
+    messages = [outcome(model="churn", values={"revenue": "3"}), outcome(model="fraud", values={"revenue": "3"})]
+    rows, rejected = Decoder(MODELS).outcomes(batch(messages))
+    assert ([bad.offset for bad in rejected], rows.offset.tolist()) == ([1], [0])
+    assert np.isnan(rows.kpis["revenue"]).all()
+    rows, rejected = Decoder([ModelSpec("fraud")]).outcomes(batch([outcome(values="none")]))
+    assert (len(rows), rejected) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "count"),
+    [
+        ('{"country": ["DE"], "channel": "web"}', ("", "web"), 1),
+        ('{"country": {"iso": "DE"}, "channel": NaN}', ("", ""), 2),
+        ('{"country": 1e400}', ("", ""), 1),
+        ('["DE", "web"]', ("", ""), 2),
+        ('"DE"', ("", ""), 2),
+        ("NaN", ("", ""), 2),
+        ('{"country": null}', ("", ""), 0),
+        ("null", ("", ""), 0),
+        ("{}", ("", ""), 0),
+        ("0", ("", ""), 2),
+    ],
+)
+def test_a_segment_that_cannot_be_used_counts_as_not_given_and_is_counted(text, kept, count):
+    decoder = Decoder(MODELS)
+    rows, rejected = decoder.predictions(batch([raw("segments", text), prediction(segments={"country": "DE"})]))
+    assert rejected == []
+    assert [name[2:] for name in names_of(rows)] == [kept, ("DE", "")]
+    assert decoder.unusable["segments"] == count
+
+
+def test_a_propensity_that_cannot_be_used_counts_as_not_given_and_is_counted():
+    models = [ModelSpec("fraud", propensity=True), ModelSpec("churn")]
+    bad = ["0", "-1", "1.5", '"0.1"', "true", "[0.1]", "NaN", "1e400", "9" * 400, "{}"]
+    good = {"0.25": 0.25, "1": 1.0, "5e-324": 5e-324}
+    decoder = Decoder(models)
+    values = [raw("propensity", text) for text in (*bad, *good, "null")]
+    rows, rejected = decoder.predictions(batch(values))
+    assert rejected == []
+    np.testing.assert_array_equal(rows.propensity, [np.nan] * len(bad) + list(good.values()) + [np.nan])
+    assert decoder.unusable == {"propensity": len(bad)}
+    others = [raw("propensity", text, PREDICTION | {"model": "churn"}) for text in bad]
+    assert np.isnan(decoder.predictions(batch(others))[0].propensity).all()
+    assert decoder.unusable == {"propensity": len(bad)}
+
+
+def test_a_rejection_shows_the_message_as_it_came():
+    message = raw("features", '{"age": NaN}', PREDICTION | {"score": 2})
+    _, rejected = Decoder(MODELS).predictions(batch([message]))
+    assert [(bad.reason, bad.payload) for bad in rejected] == [("out_of_range", message)]
+
+
+def test_whole_numbers_written_as_fractions_are_the_same_numbers():
+    message = prediction(id=4711.0, ts=float(TS), version=3.0, segments={"country": 2.0})
+    same = prediction(id=4711, ts=TS, version=3, segments={"country": 2})
+    rows, rejected = Decoder(MODELS).predictions(batch([message, same]))
+    assert rejected == []
+    assert len(set(map(repr, zip(rows.ts, rows.id_hash, rows.score, names_of(rows), strict=True)))) == 1
+
+
 GOOD_PREDICTIONS = st.builds(
     prediction,
     id=st.one_of(st.text(min_size=1, max_size=8).filter(lambda t: t.isascii()), st.integers(0, 99)),
@@ -326,6 +493,7 @@ ANY_PREDICTIONS = st.one_of(
     GOOD_PREDICTIONS,
     st.none(),
     st.just(prediction(model="elsewhere")),
+    st.sampled_from([prediction()[:-1] + b", " + text.encode() + b"}" for text in UNUSED if len(text) < 1000]),
     st.sampled_from([message for name, (message, _) in ALL_BAD_PREDICTIONS.items() if len(message) < 1000]),
     st.binary(max_size=20),
 )
@@ -333,6 +501,7 @@ ANY_OUTCOMES = st.one_of(
     st.builds(outcome, label=st.sampled_from([0, 1, True, None]), values=st.just({"revenue": 1.5})),
     st.none(),
     st.just(outcome(model="elsewhere")),
+    st.just(b'{"ts": %d}' % TS),
     st.sampled_from([message for name, (message, _) in ALL_BAD_OUTCOMES.items() if len(message) < 1000]),
     st.binary(max_size=20),
 )

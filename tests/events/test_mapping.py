@@ -10,7 +10,7 @@ from streameval.errors import ConfigValueError
 from streameval.events import Batch, Decoder, ModelSpec, TopicMapping
 
 TS = 1_714_564_800_000
-MODELS = [ModelSpec("fraud", "binary", ("country",), ("revenue",))]
+MODELS = [ModelSpec("fraud", "binary", ("country",), {"revenue": 0.01})]
 MAPPING = TopicMapping(
     "scores",
     "prediction",
@@ -58,6 +58,22 @@ def test_outcomes_are_mapped_too():
     rows, rejected = decode({"id": "a", "ts": TS, "sum": 12, "paid": False}, mapping)
     assert (rows.model.tolist(), rows.label.tolist(), rows.kpis["revenue"].tolist()) == ([0], [0.0], [12.0])
     assert rejected == []
+
+
+@pytest.mark.parametrize(
+    ("payload", "rows"),
+    [
+        ({"bill": {"at": TS}}, 1),
+        ({"bill": {"at": TS, "ref": None}}, 0),
+        ({"bill": {"at": TS}, "kind": "heartbeat"}, 0),
+        ({"bill": {"at": TS}, "paid": True}, 0),
+    ],
+)
+def test_a_heartbeat_of_a_mapped_topic_holds_nothing_but_the_time_where_the_mapping_finds_it(payload, rows):
+    fields = {"id": "bill.ref", "ts": "bill.at", "label": "paid"}
+    found, rejected = decode(payload, TopicMapping("bills", "outcome", model="fraud", fields=fields))
+    assert found.heartbeat.tolist() == [True] * rows
+    assert [bad.reason for bad in rejected] == ["missing_field"] * (1 - rows)
 
 
 def test_other_topics_and_events_are_not_mapped():

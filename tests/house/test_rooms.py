@@ -27,7 +27,14 @@ ROOMS = [
     "schema",
     "cli",
 ]
-SHARED = {"errors": set(), "order": set(), "config": {"errors"}, "records": {"errors"}, "logs": {"errors", "records"}}
+SHARED = {
+    "errors": set(),
+    "order": set(),
+    "plain": set(),
+    "config": {"errors", "plain"},
+    "records": {"errors", "plain"},
+    "logs": {"errors", "plain", "records"},
+}
 PURE = ROOMS[: ROOMS.index("transport")]
 OUTSIDE = {
     "asyncio", "concurrent", "fcntl", "glob", "http", "io", "kafka", "logging", "mmap", "multiprocessing", "os",

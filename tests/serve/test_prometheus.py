@@ -84,6 +84,9 @@ def test_the_worker_is_told_in_seconds_and_events():
     assert value(text, "streameval_lag_events", topic="outcomes") == 12
     assert value(text, "streameval_lag_seconds", topic="outcomes") == 60
     assert value(text, "streameval_rows_waiting", model="price-up") == 48
+    assert value(text, "streameval_predictions_duplicate_differing_total", model="price-up") == 3
+    assert value(text, "streameval_fields_unusable_total", field="segments") == 7
+    assert value(text, "streameval_fields_unusable_total", field="propensity") == 0
     assert value(text, "streameval_last_commit_timestamp_seconds") == VITALS.committed
     assert value(text, "streameval_last_contact_timestamp_seconds") == VITALS.heard
     info = {"version": "0.1.0", "worker": "payments", "configuration": "c0ffee", "shard": "0/1"}

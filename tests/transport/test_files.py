@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from streameval.config import Topics
 from streameval.errors import InputError, InvariantError, MissingDependencyError, TopicError
+from streameval.events import Batch, Decoder, ModelSpec
 from streameval.transport.files import Files
 
 TOPICS = Topics()
@@ -170,6 +171,31 @@ def test_a_csv_column_is_read_by_its_name_and_never_by_its_values(tmp_path):
         {"id": "8", "ts": "2024-05-01T12:00:00+00:00", "label": 0, "segments": {"zip": "NA"}, "other": 2.5},
         {"id": "a,b", "version": "x", "ts": START + 1, "values": {"revenue": -3}},
     ]
+
+
+def test_a_row_with_nan_where_nobody_reads_it_is_put_in_its_place_by_its_time(tmp_path):
+    path = tmp_path / "a.jsonl"
+    lines = [
+        b'{"id": "c", "ts": %d, "features": {"age": NaN}}' % (START + 2),
+        b'{"id": "a", "ts": %d.0, "features": {"name": "\\ud83d"}}' % START,
+        b'{"id": "b", "ts": %d, "features": {"age": 1e400}}' % (START + 1),
+        b'{"id": "d", "ts": %d, "features": {"age": -Infinity}}' % (START + 3),
+    ]
+    path.write_bytes(b"\n".join(lines))
+    assert everything(Files([path], [], TOPICS)) == [lines[1], lines[2], lines[0], lines[3]]
+    path.write_bytes(b"\n".join(lines)[:-1])
+    assert len(everything(Files([path], [], TOPICS))) == 3
+
+
+def test_a_row_with_nothing_but_a_time_is_a_heartbeat(tmp_path):
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "a.csv").write_text(f"id,ts,label,values.revenue\na,{START},1,\n,{START + 1},,\n")
+    table = pa.table({"id": ["a", None], "ts": [START, START + 1], "label": [1.0, float("nan")]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    for name in ("a.csv", "a.parquet"):
+        values = everything(Files([], [tmp_path / name], TOPICS), "outcomes")
+        found, rejected = Decoder([ModelSpec("m")]).outcomes(Batch("outcomes", 0, np.arange(2), values))
+        assert (found.heartbeat.tolist(), found.ts.tolist(), rejected) == ([False, True], [START, START + 1], [])
 
 
 def test_a_csv_row_of_too_many_cells_becomes_a_message_that_is_no_json(tmp_path):
