@@ -37,6 +37,13 @@ def until(what, seconds=30):
     return found
 
 
+def settled(port):
+    """The page's models, once nothing more is published."""
+    one = json.loads(get(port, "/snapshot.json")[1])["models"]
+    time.sleep(2)
+    return one if one == json.loads(get(port, "/snapshot.json")[1])["models"] else None
+
+
 def stopped(process):
     """Stop it; seconds that it took, and its log."""
     began = time.monotonic()
@@ -55,7 +62,7 @@ def test_a_daemon_is_looked_at_while_it_runs_and_after_a_restart(start, fresh_wo
         lambda: 'streameval_drift_alarms_total{model="fraud",segment="*",tier="confirmed"' in get(port, "/metrics")[1]
     )
     until(lambda: f'streameval_events_read_total{{topic="predictions"}} {stream.EVENTS}.0' in get(port, "/metrics")[1])
-    before = until(lambda: json.loads(get(port, "/snapshot.json")[1])["models"])
+    before = until(lambda: settled(port))
     assert [model["segment"] for model in before] == ["*", "country=DE", "country=FR"]
     stopped(process)
     process = start("run", "--config", fresh_worker, "--port", "0")
