@@ -148,5 +148,4 @@ class Reading:
         edges = [0, *np.searchsorted(batch.offsets, cuts).tolist(), len(batch.offsets)]
         for a, b in pairwise(edges):
             if a < b:
-                stamps = None if batch.timestamps is None else batch.timestamps[a:b]
-                yield Batch(batch.topic, batch.partition, batch.offsets[a:b], batch.values[a:b], stamps)
+                yield batch.part(a, b)
