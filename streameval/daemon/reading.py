@@ -74,6 +74,8 @@ class Reading:
         self.ends: dict[Key, int] | None = None
         self.read: Counter[str] = Counter()
         """Events read, by topic."""
+        self.dry: Counter[Key] = Counter()
+        """How often a partition was asked for events and had none, and had none."""
         found: dict[Key, list[tuple[int, int]]] = {}
         for value in marks:
             event = records.read(value)
@@ -102,6 +104,7 @@ class Reading:
             batch = self.transport.read(*place, most)
             if batch is not None:
                 return self.take(batch)
+            self.dry[place] += 1
         return None
 
     def take(self, batch: Batch) -> list[Published]:

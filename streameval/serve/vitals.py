@@ -25,15 +25,19 @@ class Pulse(Protocol):
     """The state is restored, and the inputs were caught up with once."""
     doing: str
     """What the loop does now, in a word or two."""
+    stalled: dict[str, str]
+    """Partitions that do not move though events are there, and how each stands, in a clause."""
 
 
 class TopicVitals(msgspec.Struct, frozen=True):
-    """One input topic: events read, events between the position and the end (None: not known yet), and how far its
-    slowest partition that has any event has come in event time (epoch ms)."""  # noqa: D205, D209 - one sentence
+    """One input topic: events read, events between the position and the end (None: not known yet), how far its slowest
+    partition that has any event has come in event time (epoch ms), and how many of its partitions do not move though
+    events are there."""  # noqa: D205, D209 - one sentence
 
     read: int = 0
     lag: int | None = None
     newest: int | None = None
+    stalled: int = 0
 
 
 class ModelVitals(msgspec.Struct, frozen=True):

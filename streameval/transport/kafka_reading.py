@@ -101,15 +101,7 @@ class Reader:
     def assign(self, positions: Mapping[Place, int]) -> None:
         """Read exactly these partitions; one that is read already and stays at its position keeps its buffer."""
         if self._consumer is None:
-            self._consumer = open_consumer(
-                self.connection,
-                fetch_max_bytes=4 * _FETCH_BYTES,
-                max_partition_fetch_bytes=_FETCH_BYTES,
-                fetch_max_wait_ms=_FETCH_WAIT_MS,
-                metrics_enabled=False,
-            )
-            give_out(self._consumer, LeanRecords)
-            hold_back(self._consumer, self._held)
+            self._consumer = self._open()
         moved = [place for place, offset in positions.items() if self._positions.get(place) != offset]
         with explaining(self.connection, doing="assigning partitions"):
             self._consumer.assign([TopicPartition(*place) for place in sorted(positions)])
@@ -126,6 +118,18 @@ class Reader:
             self._held.discard(place)
             self._paused.discard(place)
         self._turn = deque(sorted(positions))
+
+    def _open(self) -> KafkaConsumer:
+        consumer = open_consumer(
+            self.connection,
+            fetch_max_bytes=4 * _FETCH_BYTES,
+            max_partition_fetch_bytes=_FETCH_BYTES,
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
+            metrics_enabled=False,
+        )
+        give_out(consumer, LeanRecords)
+        hold_back(consumer, self._held)
+        return consumer
 
     def pause(self, places: Collection[Place]) -> None:
         """Let `poll` pass over these; `read` still reads them."""
@@ -196,6 +200,14 @@ class Reader:
             return False
         end = self._consumer.highwater(TopicPartition(*place))
         return end is None or self.position(place) >= end
+
+    def reopen(self) -> None:
+        """A new consumer in the place of the present one, at the same positions; what waited here is fetched again."""
+        positions = {place: self.position(place) for place in self.places}
+        consumer = self._open()
+        self.close()
+        self._consumer, self._positions = consumer, {}
+        self.assign(positions)
 
     def close(self) -> None:
         """Closes the connection."""

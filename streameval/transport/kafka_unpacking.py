@@ -4,7 +4,7 @@ kafka-python's own codecs unpack all at once, whatever comes out: 300 KB of gzip
 broker's limit, become 300 MB.
 
 Invariant: at most the bytes allowed, and one piece more, are held before they are refused, whatever they claim; what
-they unpack to is what kafka-python's codecs make of them (a test compares), in time linear in what goes in and comes out.
+they unpack to is what kafka-python's codecs make of them (a test compares), in time linear in what goes in and out.
 
 Source: Kafka protocol guide, "Record Batch" (attributes 0 to 2); RFC 1952 (gzip), snappy's raw and xerial's block
 format, LZ4 frame format, RFC 8878 (zstd).

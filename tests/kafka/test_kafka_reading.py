@@ -109,7 +109,12 @@ def test_aborted_and_open_transactions_are_not_read_and_block_being_caught_up(ro
         assert transport.poll(10, 0.2) == []
     assert transport.bounds(*place).end == 25
     assert not transport.caught_up(place)
+    assert "open transaction hides all from offset 24 on" in transport.hidden(place)
     producer.commit_transaction()
+    deadline = time.monotonic() + 10
+    while transport.hidden(place) is not None:  # decided, and its markers are still to be written
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     assert [value for *_, value in drain(transport, [place], 1)[place]] == [b"open"]
 
 

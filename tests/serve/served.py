@@ -16,6 +16,7 @@ from streameval.transport.protocol import Record
 class Pulse:
     def __init__(self):
         self.turned, self.ready, self.doing = time.monotonic(), True, "reading"
+        self.stalled = {}
 
 
 VITALS = Vitals(

@@ -96,8 +96,7 @@ def reader(
     monkeypatch: Any, logs: dict[Place, list[bytes]], fetch_bytes: int = 4 << 20
 ) -> tuple[kafka_reading.Reader, Loopback]:
     """A reader at the beginning of all logs, and its consumer."""
-    consumer = Loopback(logs, fetch_bytes)
-    monkeypatch.setattr(kafka_reading, "open_consumer", lambda *_, **__: consumer)
+    monkeypatch.setattr(kafka_reading, "open_consumer", lambda *_, **__: Loopback(logs, fetch_bytes))
     made = kafka_reading.Reader(Connection(("nowhere:1",)), lambda _: {})
     made.assign(dict.fromkeys(logs, 0))
-    return made, consumer
+    return made, made._consumer

@@ -96,6 +96,37 @@ def test_whatever_the_order_sizes_and_assignments_every_event_comes_once(lengths
     assert found == {("in", p): [b"%d" % i for i in range(n)] for p, n in enumerate(lengths)}
 
 
+def test_a_new_consumer_goes_on_where_one_has_lost_its_way(monkeypatch):
+    monkeypatch.setattr(kafka_reading, "BUFFERED", 2_000)
+    lengths = {("in", 0): 5_000, ("in", 1): 5_000}
+    made, consumer = reader(monkeypatch, {place: log(n, 20) for place, n in lengths.items()}, fetch_bytes=1_000)
+    found = {place: [] for place in lengths}
+    while len(found["in", 0]) < 1_000:
+        for place in lengths:
+            if (batch := made.read(place, 70)) is not None:
+                found[place] += batch.values
+    # As by a validation of its position that never ends: it is not fetched any more.
+    [lost, _] = consumer.logs
+    consumer._subscription.assignment[lost]._awaiting_validation = True
+    made.pause([("in", 1)])
+    for _ in range(1_000):
+        for batch in made.poll(100, 0.0):
+            found["in", 0] += batch.values
+    assert len(found["in", 0]) < 5_000
+    assert made.position(("in", 0)) == len(found["in", 0])
+    made.reopen()
+    assert made._consumer is not consumer
+    for _ in range(20):
+        for batch in made.poll(10, 0.0):
+            assert batch.partition == 0, "the other one is passed over still"
+            found["in", 0] += batch.values
+    for place, n in lengths.items():
+        for _ in range(10_000):
+            if len(found[place]) < n and (batch := made.read(place, 100)) is not None:
+                found[place] += batch.values
+    assert found == {place: [b"%d" % i for i in range(n)] for place, n in lengths.items()}
+
+
 def test_what_waits_is_no_more_than_a_buffer_and_two_fetches(monkeypatch):
     monkeypatch.setattr(kafka_reading, "BUFFERED", 10_000)
     logs = {("in", 0): log(50_000, 100), ("in", 1): log(100, 10)}
