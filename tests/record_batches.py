@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterable, Mapping
+import zlib
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 
 import kafka.codec as codecs
 import kafka.errors as kafka_errors
+import zstandard
 from kafka.admin import KafkaAdminClient
 from kafka.protocol.producer import ProduceRequest
 from kafka.record.util import calc_crc32c, encode_varint
@@ -77,23 +80,48 @@ def of_values(values: list[bytes | None], base: int = 0, codec: int = NONE) -> b
 
 
 def bomb(codec: int, size: int = 300_000_000, base: int = 0) -> bytes:
-    """A sound batch of one event with a comment of zeros, ``size`` bytes of them."""
-    event = b'{"id":"bomb","ts":1700000000000,"label":1,"note":"' + b"0" * size + b'"}'
-    return of_values([event], base, codec)
+    """A sound batch of one event with a comment of zeros, ``size`` bytes of them, packed by gzip or zstd."""
+    packer = zlib.compressobj(wbits=31) if codec == GZIP else zstandard.ZstdCompressor().compressobj()
+    head, tail = b'{"id":"bomb","ts":1700000000000,"label":1,"note":"', b'"}'
+    event = varint(len(head) + size + len(tail)) + head
+    front = b"\0" + varint(0) + varint(0) + varint(-1) + event
+    length = varint(len(front) + size + len(tail) + 1)
+    pieces = [length + front, *[b"0" * 1_000_000] * (size // 1_000_000), b"0" * (size % 1_000_000), tail + varint(0)]
+    packed = b"".join(packer.compress(piece) for piece in pieces) + packer.flush()
+    return batch(b"", 1, base=base, codec=codec, packed=packed)
 
 
-def produce(bootstrap: list[str], topic: str, batches: Mapping[int, bytes], times: int = 1) -> None:
-    """Append each partition's batch to it, so many times; all partitions have one leader."""
+def packed_logs(values: Iterable[bytes], size: int, codec: int = NONE) -> list[bytes]:
+    """Sound batches of about so many bytes each, unpacked, as a producer's ``batch.size`` makes them."""
+    made, body, count = [], bytearray(), 0
+    for value in values:
+        body += record(value, count)
+        count += 1
+        if len(body) >= size:
+            made.append(batch(bytes(body), count, codec=codec))
+            body, count = bytearray(), 0
+    return [*made, batch(bytes(body), count, codec=codec)] if count else made
+
+
+def produce(bootstrap: list[str], topic: str, logs: Mapping[int, Sequence[bytes]]) -> None:
+    """Append each partition's batches to it as they are, one of each a request; all partitions have one leader."""
     admin = KafkaAdminClient(bootstrap_servers=bootstrap)
     kind = ProduceRequest.TopicProduceData
-    data = [kind.PartitionProduceData(index=place, records=bytes(made)) for place, made in batches.items()]
     leader = admin.describe_topics([topic])[0]["partitions"][0]["leader_id"]
+    rounds = [
+        [
+            kind.PartitionProduceData(index=place, records=bytes(log[index]))
+            for place, log in logs.items()
+            if index < len(log)
+        ]
+        for index in range(max(map(len, logs.values())))
+    ]
 
     async def send() -> None:
-        waiting: list = []
-        left = times
-        while left or waiting:
-            while left and len(waiting) < 4:
+        left, waiting = iter(rounds), deque()
+        data = next(left, None)
+        while data or waiting:
+            while data and len(waiting) < 2:
                 request = ProduceRequest(
                     transactional_id=None,
                     acks=1,
@@ -103,8 +131,8 @@ def produce(bootstrap: list[str], topic: str, batches: Mapping[int, bytes], time
                     max_version=9,
                 )
                 waiting.append(admin._manager.send(request, node_id=leader))
-                left -= 1
-            answer = await waiting.pop(0)
+                data = next(left, None)
+            answer = await waiting.popleft()
             for done in answer.responses[0].partition_responses:
                 if done.error_code:
                     raise kafka_errors.for_code(done.error_code)(done.error_message)
