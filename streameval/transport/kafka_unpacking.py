@@ -17,7 +17,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Final
 
-import cramjam
 import lz4.frame
 import snappy
 import zstandard
@@ -150,7 +149,6 @@ _REFUSALS: Final = (
     zlib.error,
     struct.error,
     snappy.UncompressError,
-    cramjam.DecompressionError,
     zstandard.ZstdError,
     RuntimeError,  # lz4's
 )
