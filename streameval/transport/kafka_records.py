@@ -197,9 +197,11 @@ class Packed(NamedTuple):
         return chunk.split(skip)[1] if skip else chunk
 
     def _refused(self, reason: str, detail: str) -> Chunk:
+        # Its size is what was unpacked of it, for the sake of the time that this took.
+        size = MOST if reason == TOO_LARGE else len(self.data)
         first = max(self.start, self.base_offset)
         messages = max(1, min(self.records, self.last_offset - first + 1))
-        return Chunk([first], [-1], [None], Refused(reason, detail, self.last_offset, messages), size=len(self.data))
+        return Chunk([first], [-1], [None], Refused(reason, detail, self.last_offset, messages), size)
 
 
 class SoundRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-python ships no types

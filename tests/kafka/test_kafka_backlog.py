@@ -103,3 +103,32 @@ def test_a_backlog_of_millions_is_read_to_its_end(make_scene, nursery, size, liv
     took = time.monotonic() - began
     scene.check()
     print(f"\n4 x {n:,} events in batches of {size:,} bytes, live {live}: {took:.1f} s, {4 * n / took:,.0f}/s")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_leaders_that_die_in_the_middle_of_a_backlog_are_gone_on_from(cluster, new_room):
+    room = new_room(*cluster.bootstrap)
+    topic = room.topic("in", partitions=4)
+    n = 2 * kafka_reading.BUFFERED // 100
+    producer = room.producer(batch_size=SMALL, linger_ms=5, acks="all")
+    for i in range(n):
+        for partition in range(4):
+            producer.send(topic, b"%07d" % i + bytes(100), partition=partition)
+    producer.flush(120)
+    transport = room.transport()
+    at = {(topic, p): 0 for p in range(4)}
+    transport.assign(at)
+    moved, doomed = time.monotonic(), [1, 2, 3]
+    while min(at.values()) < n:
+        if sum(at.values()) > (4 - len(doomed)) * n:
+            node = doomed.pop(0)
+            cluster.brokers[node].kill()
+            cluster.brokers[node].start()
+        for place in sorted(at, key=at.get, reverse=bool(len(doomed) % 2)):
+            if at[place] < n and (batch := transport.read(*place, 5_000)) is not None:
+                assert [int(value[:7]) for value in batch.values] == list(range(at[place], at[place] + len(batch)))
+                at[place] += len(batch)
+                moved = time.monotonic()
+                break
+        assert time.monotonic() - moved < 60, f"frozen at {at}"

@@ -113,6 +113,14 @@ def test_a_bomb_is_refused_by_its_offsets_and_costs_no_more_than_is_allowed(monk
     assert peak < 20 << 20
 
 
+def test_bombs_are_taken_one_at_a_time_so_that_the_loop_turns_between_them(monkeypatch):
+    monkeypatch.setattr(kafka_records, "MOST", 16 << 20)
+    one = bomb(ZSTD, 20_000_000)[8:]
+    made, _ = reader(monkeypatch, {PLACE: [base.to_bytes(8, "big") + one for base in range(5)]})
+    found = [taken for _ in range(8) if (taken := made.read(PLACE, 1_000)) is not None]
+    assert [taken.offsets.tolist() for taken in found] == [[0], [1], [2], [3], [4]]
+
+
 def test_batches_that_unpack_to_much_are_given_out_a_few_at_a_time(monkeypatch):
     monkeypatch.setattr(kafka_reading, "_TAKEN", 1 << 20)
     large = [of_values([bytes(500_000)], base=base, codec=GZIP) for base in range(40)]
