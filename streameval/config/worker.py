@@ -162,7 +162,9 @@ class Serve(Section):
         le=1000,
     )
     stalled_after: PositiveDuration = setting(
-        "how long the loop may stand still before /healthz says so with 503", default=2 * MINUTE
+        "how long the loop may stand still, or a partition give nothing though events are there, before /healthz says "
+        "so with 503; ten times as long where an open transaction hides them",
+        default=2 * MINUTE,
     )
 
 

@@ -26,6 +26,7 @@ from streameval.daemon.progress import Health, OnProgress, Progress, Summary, Ta
 from streameval.daemon.reading import BATCH, Reading
 from streameval.daemon.rebuild import regrow
 from streameval.daemon.reports import with_reports
+from streameval.daemon.stalling import Change, Place, Stalls
 from streameval.engine import Engine
 from streameval.engine.clock import BEGINNING, Key
 from streameval.engine.model import ModelFold
@@ -40,6 +41,7 @@ from streameval.errors import (
     StorageError,
     TransportError,
 )
+from streameval.serve import words
 from streameval.serve.vitals import Commits, Vitals
 from streameval.transport.checkpoint import Checkpoints
 from streameval.transport.commit import Committed, Committer, Start
@@ -152,6 +154,7 @@ class _Run:
         self.stalled: set[str] = set()
         self.leaving: dict[str, int] = {}
         self.astray: set[Key] = set()
+        self.stalls = Stalls(self.config.serve.stalled_after / 1000, LOOK)
         self.positions: dict[Key, int] = {}
         self.behind: dict[Key, int] = {}
         self.ends: dict[Key, int] = {}
@@ -250,10 +253,17 @@ class _Run:
         state = core.plain()
         self._collect(self.engine.restore(state, _no_blob))
         self._tell_changes()
-        if not regrow(self.engine, core, state, self.transport, marks, self._goes_on):
+        if not regrow(self.engine, core, state, self.transport, marks, self._regrows):
             return False
         log.info("state_rebuilt", waiting=self.engine.waiting, seconds=round(time.monotonic() - began, 3))
         return True
+
+    def _regrows(self, reading: Reading) -> bool:
+        now = time.monotonic()
+        if now - self.looked >= LOOK:
+            self.looked = now
+            self._stall(reading, now)
+        return self._goes_on()
 
     def _goes_on(self) -> bool:
         self.health.turned = time.monotonic()
@@ -314,9 +324,13 @@ class _Run:
             if now >= self.observer.due:
                 self._look_at_itself(now)
             if self.until_end:
+                ended = not progressed and not self.reading.places()
+                if ended or now - self.looked >= LOOK:
+                    self.looked = now
+                    self._stall(self.reading, now)
+                if ended:
+                    return
                 if not progressed:
-                    if not self.reading.places():
-                        return
                     self._starved()
                     time.sleep(0.002)
                 continue
@@ -429,6 +443,7 @@ class _Run:
                 self.looked = now
                 self._look()
                 self._measure()
+                self._stall(self.reading, now)
                 self.health.heard = time.monotonic()
             if now - self.heeded >= min(WAIT, HEED * self.config.idle_after / 1000):
                 self.heeded = now
@@ -467,6 +482,26 @@ class _Run:
                     cure="check the producer's clock; see StreamevalClockAhead in the runbook",
                 )
         self.astray = astray
+
+    def _stall(self, reading: Reading, now: float) -> None:
+        """Say once of each partition that it does not move though events are there, and once that it moves again."""
+        ends = reading.ends or self.ends
+        seen = {place: Place(self.transport.position(place), end, reading.dry[place]) for place, end in ends.items()}
+        try:
+            changes = self.stalls.look(now, seen, self.transport.hidden)
+            for (topic, partition), stalled, events, seconds, why in changes:
+                facts = {"topic": topic, "partition": partition, "seconds": round(seconds)}
+                if stalled:
+                    position = seen[topic, partition].position
+                    log.warning("reading_stalled", **facts, position=position, events=events, why=why)
+                else:
+                    log.info("reading_flows", **facts)
+            self.health.stalled = {f"{t}/{p}": _stands(change) for (t, p), change in self.stalls.now.items()}
+            if any(change.stalled and change.why is None for change in changes):
+                # Nothing that we know of: perhaps what reads for us has lost its way.
+                self.transport.reopen()
+        except ConnectionFailedError as error:
+            log.warning("cluster_away", error=str(error))
 
     def _look_at_itself(self, now: float) -> None:
         """Say how the run stands, to whoever serves that."""
@@ -587,6 +622,11 @@ class _Run:
 
 def _epoch_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _stands(change: Change) -> str:
+    why = f"; {change.why}" if change.why else ""
+    return f"{words.count(change.events, 'event')} to read, none came for {words.seconds(change.seconds)}{why}"
 
 
 def _no_blob(name: str) -> bytes:

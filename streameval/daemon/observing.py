@@ -103,6 +103,7 @@ class Observer:
             read=self.reading.read[topic],
             lag=sum(known) if known and len(known) == len(lags) else None,
             newest=newest if newest > BEGINNING else None,
+            stalled=sum(f"{topic}/{partition}" in self.health.stalled for (_, partition), _ in clocks),
         )
 
     def _model(self, name: str) -> ModelVitals:

@@ -57,7 +57,8 @@ class Health:
     """The loop's state for probes: monotonic seconds of its last turn and last commit (None: never), and lags.
 
     ``ready`` once the state is restored and the inputs were caught up with once; ``lag`` by ``topic/partition`` in
-    events, as far as it is known; ``time`` is T and ``newest`` the newest event's time (epoch ms); ``doing`` says in a
+    events, as far as it is known; ``stalled`` says of each that does not move though events are there how it stands;
+    ``time`` is T and ``newest`` the newest event's time (epoch ms); ``doing`` says in a
     word or two what the loop does now; ``heard`` is when the transport last answered a question about its logs: while
     nobody answers, silence is no sign that all is read.
     """
@@ -67,6 +68,7 @@ class Health:
     heard: float | None = None
     ready: bool = False
     lag: dict[str, int] = field(default_factory=dict)
+    stalled: dict[str, str] = field(default_factory=dict)
     time: int | None = None
     newest: int | None = None
     paused: bool = False

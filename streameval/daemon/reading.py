@@ -83,6 +83,8 @@ class Reading:
         self.ends: dict[Key, int] | None = None
         self.read: Counter[str] = Counter()
         """Events read, by topic."""
+        self.dry: Counter[Key] = Counter()
+        """How often a partition was asked for events and had none, and had none."""
         found: dict[Key, list[tuple[int, int]]] = {}
         self._ahead: dict[Key, list[int]] = {}
         for value in marks:
@@ -119,6 +121,7 @@ class Reading:
             batch = self.transport.read(*place, most)
             if batch is not None:
                 return self.take(batch)
+            self.dry[place] += 1
         return None
 
     def take(self, batch: Batch) -> list[Published]:
@@ -168,5 +171,4 @@ class Reading:
         edges = [0, *np.searchsorted(batch.offsets, cuts).tolist(), len(batch.offsets)]
         for a, b in pairwise(edges):
             if a < b:
-                stamps = None if batch.timestamps is None else batch.timestamps[a:b]
-                yield Batch(batch.topic, batch.partition, batch.offsets[a:b], batch.values[a:b], stamps)
+                yield batch.part(a, b)

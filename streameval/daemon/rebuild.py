@@ -30,7 +30,7 @@ def regrow(
     state: dict[str, Any],
     transport: Transport,
     marks: Iterable[bytes],
-    go_on: Callable[[], bool],
+    go_on: Callable[[Reading], bool],
 ) -> bool:
     """Give an engine its rows back.
 
@@ -40,7 +40,7 @@ def regrow(
         state: its state, decoded.
         transport: where the events are; afterwards nothing is assigned.
         marks: values of the topic ``clock``.
-        go_on: asked before each batch.
+        go_on: asked before each batch, with what reads.
 
     Returns:
         Whether it came to its end; not so where it was asked to stop.
@@ -65,7 +65,7 @@ def regrow(
     reading = Reading(transport, regrowth, marks, core.worker, core.lineage)
     reading.ends = {place: ends[place] for place in regrowth.starts}
     while places := reading.places():
-        if not go_on():
+        if not go_on(reading):
             return False
         if reading.next() is None:
             time.sleep(_WAIT)

@@ -48,14 +48,14 @@ class Publisher:
         return self._record(output.topic, key, output.data, output.at)
 
     def rejected(self, told: RejectedData) -> Published:
-        """The record of a rejection, or of many counted ones (``time`` is its logical time).
+        """The record of a rejection, or of many counted ones.
 
         Single and counted records have keys of their own: what is told at once follows its partition's log, what is
         counted follows its partition's clock, and each of the two is in order.
         """
         facts: dict[str, Any] = dict(told)
         at = facts.pop("time")
-        kind = "counted" if facts.get("last_offset") is not None else "single"
+        kind = "counted" if facts.pop("counted", False) else "single"
         key = records.key_of(facts["topic"], str(facts["partition"]), f"{facts['reason']}={kind}")
         return self._record("rejected", key, records.Rejected(**facts), at)
 

@@ -6,9 +6,9 @@ keeps log order. Times are epoch milliseconds. Source: design, "The way of an ev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Self, TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,18 @@ OTHER_MODEL = -2
 """The `model` of an event for a model that is not configured here."""
 
 
+class Refused(NamedTuple):
+    """Messages that a transport has but cannot hand over: so many, from one offset to `last`.
+
+    `reason` and `detail` are a rejection's (see `streameval.events.rejected`), and like it a function of the log.
+    """
+
+    reason: str
+    detail: str
+    last: int
+    messages: int
+
+
 @dataclass(slots=True)
 class Batch:
     """Messages of one partition as a transport read them.
@@ -38,6 +50,7 @@ class Batch:
         offsets: int64[n], ascending.
         values: n messages; None is a tombstone.
         timestamps: int64[n] record timestamps in ms (negative: none for this one), or None where the log has none.
+        refused: first offset -> messages that could not be handed over; they are one row, whose value is None.
     """
 
     topic: str
@@ -45,9 +58,22 @@ class Batch:
     offsets: I64
     values: list[bytes | None]
     timestamps: I64 | None = None
+    refused: Mapping[int, Refused] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def part(self, first: int, end: int) -> Batch:
+        """The rows ``first`` up to ``end``."""
+        offsets = self.offsets[first:end]
+        return Batch(
+            self.topic,
+            self.partition,
+            offsets,
+            self.values[first:end],
+            None if self.timestamps is None else self.timestamps[first:end],
+            {offset: self.refused[offset] for offset in self.refused if offset in offsets},
+        )
 
 
 @dataclass(slots=True)

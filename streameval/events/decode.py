@@ -344,7 +344,7 @@ class Decoder:
     def _read(self, batch: Batch, form: _Form[_Event]) -> _Reading[_Event]:
         """The batch's messages that keep all rules which both events share."""
         reading: _Reading[_Event] = _Reading([v for v in batch.values if v is not None], _present(batch.values))
-        self.tombstones += len(batch.values) - len(reading.messages)
+        self.tombstones += len(batch.values) - len(reading.messages) - len(batch.refused)
         if reading.messages and max(map(len, reading.messages)) > self._max_bytes:
             text = f"the message has more than {self._max_bytes} bytes: send less, or raise the limit"
             oversized = [i for i, message in enumerate(reading.messages) if len(message) > self._max_bytes]
@@ -532,7 +532,14 @@ def _rejections(batch: Batch, reading: _Reading[Any], unknown: NDArray[np.bool_]
         fault = UNKNOWN_MODEL, unknown_model(reading.events[index].model)
         found.append((int(reading.where[index]), fault, reading.message(index), int(reading.ts[index])))
     found.sort(key=lambda entry: entry[0])
-    return [
+    rejections = [
         Rejection(batch.topic, batch.partition, int(batch.offsets[place]), reason, detail, message, ts)
         for place, (reason, detail), message, ts in found
     ]
+    if batch.refused:
+        rejections += [
+            Rejection(batch.topic, batch.partition, offset, reason, detail, last=last, count=count)
+            for offset, (reason, detail, last, count) in batch.refused.items()
+        ]
+        rejections.sort(key=lambda rejection: rejection.offset)
+    return rejections

@@ -19,6 +19,7 @@ from streameval.plain import cleaned
 
 # The bytes as such
 EMPTY: Final = "empty"
+UNREADABLE: Final = "unreadable"
 TOO_LARGE: Final = "too_large"
 NOT_UTF8: Final = "not_utf8"
 BYTE_ORDER_MARK: Final = "byte_order_mark"
@@ -47,7 +48,7 @@ FUTURE: Final = "future"
 LATE: Final = "late"
 
 REASONS: Final = (
-    *(EMPTY, TOO_LARGE, NOT_UTF8, BYTE_ORDER_MARK),
+    *(EMPTY, UNREADABLE, TOO_LARGE, NOT_UTF8, BYTE_ORDER_MARK),
     *(NOT_JSON, TRUNCATED, LONE_SURROGATE, NOT_FINITE, HUGE_NUMBER, TOO_DEEP, NOT_OBJECT, DUPLICATE_KEY),
     *(MISSING_FIELD, WRONG_TYPE, OUT_OF_RANGE, BAD_STRING, BAD_TIME, NAIVE_TIME, SECONDS_TIME, MICROSECONDS_TIME),
     *(UNKNOWN_MODEL, UNSUPPORTED_TASK, FUTURE, LATE),
@@ -65,16 +66,18 @@ _OTHER_MODELS: Final = "other models that are not configured here"
 
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):
-    """One message that is no event.
+    """One message that is no event, or several in a row that share their fate.
 
     Attributes:
         topic: where it stands.
         partition: where it stands.
-        offset: where it stands.
+        offset: where it stands, or the first of them does.
         reason: one of `REASONS`.
         detail: what was wrong, at which field, and what to do.
         payload: the message itself; what is shown of it is the ledger's matter.
         ts: its event time in ms, where that could be read.
+        last: where the last of several stands.
+        count: how many they are.
     """
 
     topic: str
@@ -84,12 +87,18 @@ class Rejection(msgspec.Struct, frozen=True, gc=False):
     detail: str
     payload: bytes | None = None
     ts: int | None = None
+    last: int | None = None
+    count: int = 1
 
 
 class RejectedData(TypedDict, total=False):
-    """What a ledger gives to publish: the `data` of a `rejected` record, and the record's logical time."""
+    """What a ledger gives to publish: the `data` of a `rejected` record, and two facts about the record.
+
+    ``time`` is its logical time; ``counted`` says that it follows its partition's clock and not its log.
+    """
 
     time: int
+    counted: bool
     reason: str
     detail: str
     topic: str
@@ -163,31 +172,31 @@ class RejectionLedger:
     def add(self, rejections: Iterable[Rejection], times: Sequence[int]) -> list[RejectedData]:
         """Takes rejections, each with its logical time in ms; gives the records to publish now.
 
-        Those of one partition must come in offset order. `time` in each record is its logical time: the CloudEvents
-        attribute, to be taken out of `data` before publishing.
+        Those of one partition must come in offset order.
         """
         told: list[RejectedData] = []
         for rejection, time in zip(rejections, times, strict=True):
             bucket, limit = self._bucket(rejection, time)
             if bucket.told < limit:
                 bucket.told += 1
-                told.append(
-                    {
-                        "time": time,
-                        "reason": rejection.reason,
-                        "detail": rejection.detail,
-                        "topic": rejection.topic,
-                        "partition": rejection.partition,
-                        "offset": rejection.offset,
-                        "count": 1,
-                        "payload": self._show(rejection.payload),
-                    }
-                )
+                data: RejectedData = {
+                    "time": time,
+                    "reason": rejection.reason,
+                    "detail": rejection.detail,
+                    "topic": rejection.topic,
+                    "partition": rejection.partition,
+                    "offset": rejection.offset,
+                    "count": rejection.count,
+                    "payload": self._show(rejection.payload),
+                }
+                if rejection.last is not None:
+                    data["last_offset"] = rejection.last
+                told.append(data)
                 continue
             if not bucket.count:
                 bucket.first, bucket.detail = rejection.offset, rejection.detail
-            bucket.count += 1
-            bucket.last = rejection.offset
+            bucket.count += rejection.count
+            bucket.last = rejection.offset if rejection.last is None else rejection.last
         return told
 
     def flush(self, topic: str, partition: int, now: int | None) -> list[RejectedData]:
@@ -206,6 +215,7 @@ class RejectionLedger:
                 continue
             data: RejectedData = {
                 "time": end,
+                "counted": True,
                 "reason": key[0],
                 "detail": bucket.detail if key[1] != _OTHER_MODELS else _OTHER_MODELS,
                 "topic": topic,

@@ -1,4 +1,4 @@
-"""Liveness and readiness: does the loop turn, and has the worker caught up once.
+"""Liveness and readiness: does the loop turn and the reading move, and has the worker caught up once.
 
 Invariant: a verdict follows from the pulse and the time alone, and gives its reason. A worker that starts is alive,
 however long its state takes to restore or rebuild: to kill it would only make it begin again.
@@ -22,10 +22,10 @@ class Verdict(NamedTuple):
 
 
 def liveness(pulse: Pulse, now: float, stalled_after: float) -> Verdict:
-    """Whether the loop turns: `now` in monotonic seconds, `stalled_after` in seconds.
+    """Whether the loop turns, and moves where events are: `now` in monotonic seconds, `stalled_after` in seconds.
 
     >>> class Still:
-    ...     turned, ready, doing = 100.0, True, "committing"
+    ...     turned, ready, doing, stalled = 100.0, True, "committing", {}
     >>> liveness(Still(), 400.0, 120.0)
     Verdict(good=False, reason='the loop has stood still for 5 min, while committing')
     """
@@ -34,6 +34,11 @@ def liveness(pulse: Pulse, now: float, stalled_after: float) -> Verdict:
     still = now - pulse.turned
     if still > stalled_after:
         return Verdict(False, f"the loop has stood still for {words.seconds(still)}, while {pulse.doing}")
+    if pulse.stalled:
+        place, how = min(pulse.stalled.items())
+        more = len(pulse.stalled) - 1
+        others = f", nor do {words.count(more, 'other partition')}" if more else ""
+        return Verdict(False, f"{place} does not move{others}: {how}")
     return Verdict(True, pulse.doing)
 
 

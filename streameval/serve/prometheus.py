@@ -164,6 +164,12 @@ def _reading(vitals: Vitals) -> Iterator[Metric]:
             "When the transport last answered a question about its logs, since the epoch.",
             [((), vitals.heard)],
         )
+    yield _gauge(
+        "partitions_stalled",
+        "Partitions of an input topic that do not move though events are there.",
+        [((name,), t.stalled) for name, t in topics],
+        ("topic",),
+    )
     yield _gauge("reading_paused", "1 while max_rows holds predictions back.", [((), float(vitals.paused))])
 
 

@@ -25,18 +25,22 @@ class Pulse(Protocol):
     """The state is restored, and the inputs were caught up with once."""
     doing: str
     """What the loop does now, in a word or two."""
+    stalled: dict[str, str]
+    """Partitions that do not move though events are there, and how each stands, in a clause."""
 
 
 class TopicVitals(msgspec.Struct, frozen=True):
     """One input topic.
 
     Events read; events between the position and the end (None: not known yet); how far its slowest partition that has
-    any event has come in event time (epoch ms); how far its furthest is ahead of the wall clock (seconds).
+    any event has come in event time (epoch ms); how many of its partitions do not move though events are there; how far
+    its furthest is ahead of the wall clock (seconds).
     """
 
     read: int = 0
     lag: int | None = None
     newest: int | None = None
+    stalled: int = 0
     ahead: float = 0.0
 
 

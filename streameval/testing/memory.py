@@ -152,6 +152,13 @@ class MemoryTransport:
         """See `Transport.caught_up`."""
         return self._positions[place] == self.bounds(*place).end
 
+    def hidden(self, place: Place) -> str | None:  # noqa: ARG002
+        """See `Transport.hidden`: nothing is."""
+        return None
+
+    def reopen(self) -> None:
+        """See `Transport.reopen`: nothing is open."""
+
     def hints(self) -> Hints:
         """See `Transport.hints`."""
         return {}

@@ -142,6 +142,13 @@ class Files:
         """See `Transport.caught_up`."""
         return place not in self._files or self._at[place] == len(self._files[place])
 
+    def hidden(self, place: Place) -> str | None:  # noqa: ARG002
+        """See `Transport.hidden`: nothing is."""
+        return None
+
+    def reopen(self) -> None:
+        """See `Transport.reopen`: files that are whole need none."""
+
     def hints(self) -> Hints:
         """See `Transport.hints`."""
         return {}

@@ -243,6 +243,20 @@ class Kafka:
             self._asked = time.monotonic()
         return self._reader.position(place) >= self._ends[place]
 
+    def hidden(self, place: Place) -> str | None:
+        """See `Transport.hidden`: asks the leader for the last stable offset, and for the end."""
+        stable, end = self._quick.stable([place])[place], self._quick.ends([place])[place]
+        if not stable <= self._reader.position(place) < end:
+            return None
+        return (
+            f"a producer's open transaction hides all from offset {stable} on: "
+            "find it with kafka-transactions.sh find-hanging"
+        )
+
+    def reopen(self) -> None:
+        """See `Transport.reopen`: a new consumer."""
+        self._reader.reopen()
+
     def hints(self) -> Hints:
         """See `Transport.hints`: Kafka finds any offset by itself."""
         return {}

@@ -146,7 +146,12 @@ class Cluster:
         self._ask("wait_for_topics", missing, doing=doing, where=where)
         return missing
 
-    def _offsets(self, partitions: Iterable[Place], spec: OffsetSpec) -> dict[Place, int]:
+    def _offsets(
+        self,
+        partitions: Iterable[Place],
+        spec: OffsetSpec,
+        isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+    ) -> dict[Place, int]:
         wanted = [TopicPartition(*place) for place in partitions]
         if not wanted:
             return {}
@@ -155,7 +160,7 @@ class Cluster:
             dict.fromkeys(wanted, spec),
             doing="reading offsets",
             where=", ".join(sorted({tp.topic for tp in wanted})),
-            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            isolation_level=isolation,
         )
         return {(tp.topic, tp.partition): found[tp].offset for tp in wanted}
 
@@ -165,6 +170,10 @@ class Cluster:
         Not the last stable offset: events behind an open transaction are still to come.
         """
         return self._offsets(partitions, OffsetSpec.LATEST)
+
+    def stable(self, partitions: Iterable[Place]) -> dict[Place, int]:
+        """Last stable offsets: how far committed readers come."""
+        return self._offsets(partitions, OffsetSpec.LATEST, IsolationLevel.READ_COMMITTED)
 
     def bounds(self, partitions: Iterable[Place]) -> dict[Place, tuple[int, int]]:
         """First offset kept, and high watermark."""

@@ -20,6 +20,7 @@ import kafka.errors as kafka_errors
 from kafka.net.compat import KafkaNetClient
 
 from streameval.errors import ConfigValueError
+from streameval.transport import kafka_insides
 
 PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
@@ -224,7 +225,12 @@ class Connection:
             split_address(address)
 
     def options(self) -> dict[str, Any]:
-        """Keyword arguments for any of kafka-python's clients."""
+        """Keyword arguments for any of kafka-python's clients.
+
+        Raises:
+            TransportError: this is no kafka-python that we know.
+        """
+        kafka_insides.check()
         security = self.security
         options: dict[str, Any] = {
             "bootstrap_servers": list(self.bootstrap),

@@ -142,7 +142,7 @@ def explained(error: Exception, connection: Connection, *, doing: str, where: st
         )
     if isinstance(error, kafka_errors.CorruptRecordError):
         return TransportError(
-            f"a record fails its checksum while {doing}",
+            f"a record batch is damaged, found while {doing}: {error}",
             where=where or servers,
             cure="check the broker's disk; nothing was skipped",
         )

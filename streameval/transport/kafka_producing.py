@@ -24,6 +24,7 @@ from kafka import KafkaProducer
 from streameval.errors import FencedError
 from streameval.transport.kafka_connection import Connection
 from streameval.transport.kafka_faults import explaining
+from streameval.transport.kafka_insides import make_no_topics
 from streameval.transport.stub import stub
 
 CLOUD_EVENT: Final = ("content-type", b"application/cloudevents+json")
@@ -112,7 +113,7 @@ class Transactions:
                 allow_auto_create_topics=False,
                 metrics_enabled=False,
             )
-        producer._metadata.config["allow_auto_create_topics"] = False  # noqa: SLF001 - as in kafka_reading
+        make_no_topics(producer)
         self._producer = producer
         try:
             with explaining(self.connection, doing="fencing", where=where):

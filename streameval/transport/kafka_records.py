@@ -1,73 +1,83 @@
-"""Record batches to columns, without one Python object a record.
+"""Record batches to columns, without one Python object a record, and without trust in what a batch says of itself.
 
 kafka-python makes a record, a named tuple and a list of headers of every event, 4 µs each, which is more than all that
 the daemon then does with it. This takes offset, time and value only, a batch at a time. Everything else stays
-kafka-python's: fetching, checksums, decompression, and which batches are aborted or control batches.
+kafka-python's: fetching, checksums, and which batches are aborted or control batches.
 
-Invariant: the columns are those of kafka-python's own records (a test compares them over every compression and shape).
-With another minor release than the tried one, whose insides may differ, kafka-python's own records are used.
+Invariants:
+
+- The columns are those of kafka-python's own records (a test compares them over every compression and shape).
+- A batch stays packed, as it was fetched, until its turn has come (`Packed.columns`), so what waits costs what the
+  brokers sent, and one batch is unpacked at a time, into `MOST` bytes at most.
+- A batch whose checksum is right is what its producer wrote. If it cannot be read, its messages are refused as one row
+  that names their offsets, and reading goes on behind it: what becomes of it is a function of its bytes. A checksum
+  that is wrong is the broker's or the network's fault, and an error.
 
 Source: Kafka protocol guide, "Record Batch" and "Record" (magic 2); kafka-python 3.0.12, ``kafka/consumer/fetcher.py``.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator
+import struct
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-import kafka
 import kafka.errors as kafka_errors
-from kafka import KafkaConsumer
 from kafka.consumer.fetcher import Fetcher
 from kafka.record.util import decode_varint
 
-TRIED: Final[bool] = kafka.__version__.startswith("3.0.")
-"""Whether the insides of this kafka-python are those that this module knows."""
+from streameval.events.columns import Refused
+from streameval.events.rejected import TOO_LARGE, UNREADABLE
+from streameval.transport.kafka_unpacking import TooLargeError, UnreadableError, unpacked
+
+MOST: Final = 64 << 20
+"""Bytes that one record batch may unpack to: brokers take 1 MiB by default, and JSON is seldom packed 30 times."""
 
 _LOG_APPEND_TIME = 1
+_LEAST_RECORD = 7
+"""Bytes of the smallest record: its length, attributes, time, offset, no key, no value, no headers."""
 
 
 class Chunk(NamedTuple):
-    """Consecutive events of one partition: offsets, record times (ms, -1 where there is none), values."""
+    """Consecutive events of one partition: offsets, record times (ms, -1 where there is none), values.
+
+    ``refused``: they are one row, which stands for messages that cannot be read. ``size``: bytes that they came of.
+    """
 
     offsets: list[int]
     timestamps: list[int]
     values: list[bytes | None]
+    refused: Refused | None = None
+    size: int = 0
 
     def split(self, n: int) -> tuple[Chunk, Chunk]:
         """The first ``n`` events, and the others."""
-        first = Chunk(self.offsets[:n], self.timestamps[:n], self.values[:n])
-        return first, Chunk(self.offsets[n:], self.timestamps[n:], self.values[n:])
+        first = self._replace(offsets=self.offsets[:n], timestamps=self.timestamps[:n], values=self.values[:n])
+        return first, self._replace(offsets=self.offsets[n:], timestamps=self.timestamps[n:], values=self.values[n:])
 
 
-def columns(records: Iterable[Any]) -> Iterator[Chunk]:
-    """Chunks of what a consumer's poll returned for one partition: of chunks themselves, or of its own records."""
-    for kind, run in itertools.groupby(records, type):
-        if kind is Chunk:
-            yield from run
-        else:
-            made = list(run)
-            yield Chunk([r.offset for r in made], [r.timestamp for r in made], [r.value for r in made])
-
-
-def decode(data: bytes, pos: int, count: int, *, base_offset: int, base_time: int, times: bool) -> Chunk:
-    """The records of one uncompressed batch body.
+def decode(data: bytes, count: int, *, base_offset: int, last_offset: int, base_time: int, times: bool) -> Chunk:
+    """The records of one batch, unpacked.
 
     Args:
-        data: bytes that hold the records, from ``pos`` to their end.
-        pos: where the first record begins.
+        data: the bytes of the records.
         count: number of records.
         base_offset: offset of the batch.
+        last_offset: its last one, also where compaction took that record.
         base_time: first record time of the batch; or the time of all, where ``times`` is false.
         times: whether each record has its own time (create time, not log append time).
 
     Raises:
-        kafka.errors.CorruptRecordError: the bytes are no such records.
+        UnreadableError: the bytes are no such records, in order of offsets.
 
-    >>> decode(bytes.fromhex("100004020261026200"), 0, 1, base_offset=40, base_time=1000, times=True)
-    Chunk(offsets=[41], timestamps=[1002], values=[b'b'])
+    >>> decode(bytes.fromhex("100004020261026200"), 1, base_offset=40, last_offset=41, base_time=1000, times=True)[:3]
+    ([41], [1002], [b'b'])
     """
+    # Before anything is made of them: a count is four bytes, the lists for it would be gigabytes.
+    if not 0 <= count * _LEAST_RECORD <= len(data):
+        raise UnreadableError("it holds fewer records than it says")
+    pos, most = 0, last_offset - base_offset
+    before = -1
     offsets: list[int] = []
     timestamps: list[int] = []
     values: list[bytes | None] = []
@@ -92,11 +102,15 @@ def decode(data: bytes, pos: int, count: int, *, base_offset: int, base_time: in
             add_timestamp(base_time + delta if times else base_time)
             byte = data[pos]
             if byte < 128:
-                delta, pos = byte >> 1, pos + 1
+                delta, pos = (byte >> 1) ^ -(byte & 1), pos + 1
             elif (second := data[pos + 1]) < 128:
-                delta, pos = (byte & 127 | second << 7) >> 1, pos + 2
+                delta = byte & 127 | second << 7
+                delta, pos = (delta >> 1) ^ -(delta & 1), pos + 2
             else:
                 delta, pos = decode_varint(data, pos)
+            if not before < delta <= most:
+                raise UnreadableError("its offsets are not in order")
+            before = delta
             add_offset(base_offset + delta)
             byte = data[pos]
             if byte < 128:
@@ -115,37 +129,129 @@ def decode(data: bytes, pos: int, count: int, *, base_offset: int, base_time: in
                 length, pos = decode_varint(data, pos)
             add_value(data[pos : pos + length] if length >= 0 else None)
             if pos + max(length, 0) >= end:  # at least the number of headers follows
-                raise kafka_errors.CorruptRecordError(
-                    f"a record of {count} after offset {base_offset} overruns its length"
-                )
+                raise UnreadableError("a record overruns its length")
             pos = end
     except (IndexError, ValueError) as error:
-        raise kafka_errors.CorruptRecordError(f"no valid record in the batch at offset {base_offset}") from error
+        raise UnreadableError("its records are cut short") from error
     if pos != len(data):
-        raise kafka_errors.CorruptRecordError(f"{len(data) - pos} bytes after the batch at offset {base_offset}")
-    return Chunk(offsets, timestamps, values)
+        raise UnreadableError("bytes follow its last record")
+    return Chunk(offsets, timestamps, values, size=len(data))
 
 
-class LeanRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-python ships no types
-    """kafka-python's fetched records of a partition, given out as `Chunk` a batch."""
+class Packed(NamedTuple):
+    """One record batch as it was fetched: its checksum is right, its records are not looked at yet.
+
+    ``start`` is the first offset wanted: a fetch from the middle of a batch returns all of it. ``codec``, ``records``
+    (their number) and times are what its head says.
+    """
+
+    data: bytes
+    codec: int
+    start: int
+    base_offset: int
+    last_offset: int
+    records: int
+    base_time: int
+    times: bool
+
+    @classmethod
+    def of(cls, batch: Any, start: int) -> Packed:
+        """What kafka-python's batch holds."""
+        append_time = batch.timestamp_type == _LOG_APPEND_TIME
+        return cls(
+            bytes(memoryview(batch._buffer)[batch._pos :]),  # noqa: SLF001
+            batch.compression_type,
+            start,
+            batch.base_offset,
+            batch.last_offset,
+            batch.records_count,
+            batch.max_timestamp if append_time else batch.first_timestamp,
+            not append_time,
+        )
+
+    def columns(self) -> Chunk:
+        """Its records from ``start`` on; where they cannot be read, one row that is refused."""
+        try:
+            data = unpacked(self.codec, self.data, MOST) if self.codec else self.data
+            chunk = decode(
+                data,
+                self.records,
+                base_offset=self.base_offset,
+                last_offset=self.last_offset,
+                base_time=self.base_time,
+                times=self.times,
+            )
+        except TooLargeError:
+            return self._refused(
+                TOO_LARGE,
+                f"the record batch around it unpacks to more than {MOST >> 20} MiB: lower the producer's batch.size",
+            )
+        except UnreadableError as error:
+            return self._refused(
+                UNREADABLE,
+                f"the record batch around it came as it was written, but {error}: look at the producer's library",
+            )
+        skip = 0
+        while skip < len(chunk.offsets) and chunk.offsets[skip] < self.start:
+            skip += 1
+        return chunk.split(skip)[1] if skip else chunk
+
+    def _refused(self, reason: str, detail: str) -> Chunk:
+        # Its size is what was unpacked of it, for the sake of the time that this took.
+        size = MOST if reason == TOO_LARGE else len(self.data)
+        first = max(self.start, self.base_offset)
+        messages = max(1, min(self.records, self.last_offset - first + 1))
+        return Chunk([first], [-1], [None], Refused(reason, detail, self.last_offset, messages), size)
+
+
+class SoundRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-python ships no types
+    """kafka-python's fetched records of a partition, done with once they have raised.
+
+    Else the fetcher turns in a circle for ever at its next call: they give nothing more, and are not drained.
+    """
+
+    def take(self, n: int | None = None) -> list[Any]:
+        """The next records."""
+        try:
+            return list(super().take(n))
+        except struct.error as error:
+            self.drain()
+            raise kafka_errors.CorruptRecordError(f"no record batch at {self.next_fetch_offset}") from error
+        except Exception:
+            self.drain()
+            raise
+
+
+class LeanRecords(SoundRecords):
+    """The same, given out as `Packed` batches, for a read-committed consumer."""
+
+    next_fetch_offset: int
 
     def _maybe_skip_record(self, record: Any) -> bool:  # noqa: ARG002
-        return False  # what lies before the fetch position is cut off where the chunk is made
+        return False  # what lies before the fetch position is cut off where the columns are made
 
-    def _unpack_records(self, tp: Any, records: Any, _key: Any, _value: Any) -> Iterator[Any]:
+    def _unpack_records(self, tp: Any, records: Any, _key: Any, _value: Any) -> Iterator[Packed]:
         batch = records.next_batch()
         while batch is not None:
             if self.check_crcs and not batch.validate_crc():
                 raise kafka_errors.CorruptRecordError(f"batch at offset {batch.base_offset} of {tp} fails its checksum")
             if batch.magic < 2:
-                raise kafka_errors.CorruptRecordError(f"{tp} holds records of a format older than Kafka 0.11")
+                raise kafka_errors.UnsupportedForMessageFormatError(
+                    f"{tp} holds records of a format older than Kafka 0.11"
+                )
+            if batch.last_offset < batch.base_offset:
+                raise kafka_errors.CorruptRecordError(f"batch at offset {batch.base_offset} of {tp} ends before it")
             self.leader_epoch = batch.leader_epoch
-            chunk = None if self._hidden(batch) else self._chunk(batch)
-            self.next_fetch_offset = batch.next_offset
-            if chunk is not None and chunk.offsets:
-                self.records_read += len(chunk.offsets)
+            start = self.next_fetch_offset
+            hidden = self._hidden(batch)
+            # Never backwards: what was read would be read again.
+            self.next_fetch_offset = max(start, batch.next_offset)
+            # Of a batch whose records are all gone compaction keeps the head.
+            empty = batch.records_count == 0 and batch.size_in_bytes == batch.HEADER_STRUCT.size
+            if not (hidden or empty) and batch.last_offset >= start:
+                self.records_read += 1
                 self.bytes_read += batch.size_in_bytes
-                yield chunk
+                yield Packed.of(batch, start)
             batch = records.next_batch()
         self.drain()
 
@@ -158,27 +264,3 @@ class LeanRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-pyth
             elif self._is_batch_aborted(batch):
                 return True
         return bool(batch.is_control_batch)
-
-    def _chunk(self, batch: Any) -> Chunk:
-        batch._maybe_uncompress()  # noqa: SLF001
-        append_time = batch.timestamp_type == _LOG_APPEND_TIME
-        chunk = decode(
-            bytes(batch._buffer),  # noqa: SLF001
-            batch._pos,  # noqa: SLF001
-            batch.records_count,
-            base_offset=batch.base_offset,
-            base_time=batch.max_timestamp if append_time else batch.first_timestamp,
-            times=not append_time,
-        )
-        skip = 0
-        # A fetch from the middle of a batch returns all of it.
-        while skip < len(chunk.offsets) and chunk.offsets[skip] < self.fetch_offset:
-            skip += 1
-        return chunk.split(skip)[1] if skip else chunk
-
-
-def lean(consumer: KafkaConsumer) -> bool:
-    """Makes a read-committed consumer's poll return `Chunk` in the place of records, where that was tried."""
-    if TRIED:
-        consumer._fetcher.PartitionRecords = LeanRecords  # noqa: SLF001
-    return bool(TRIED)

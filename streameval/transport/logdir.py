@@ -171,6 +171,13 @@ class LogDir:
         """See `Transport.caught_up`."""
         return not self._logs[place].ready()
 
+    def hidden(self, place: Place) -> str | None:  # noqa: ARG002
+        """See `Transport.hidden`: nothing is."""
+        return None
+
+    def reopen(self) -> None:
+        """See `Transport.reopen`: a file is looked at anew whenever it is read."""
+
     def hints(self) -> Hints:
         """See `Transport.hints`: a known (offset, byte) at or before each position."""
         return {f"{topic}/{partition}": list(log.known) for (topic, partition), log in self._logs.items()}

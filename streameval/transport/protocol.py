@@ -250,6 +250,21 @@ class Transport(Protocol):
         """Whether the position is at the end of the log (Kafka: the high watermark) as it is now."""
         ...
 
+    def hidden(self, place: Place) -> str | None:
+        """What hides the next event of a partition from us, if that is known.
+
+        A clause that says what it is and how to find it; None where nothing is known to hide it, or nothing is there.
+        May ask the cluster.
+        """
+        ...
+
+    def reopen(self) -> None:
+        """Let go of all by which inputs are read, and go on reading at the same positions by something new.
+
+        For what nobody foresaw: events are there, nothing hides them, and yet none comes.
+        """
+        ...
+
     def hints(self) -> Hints:
         """What lets a later `assign` at the present positions open quickly; kept in the checkpoint."""
         ...

@@ -13,10 +13,11 @@ from streameval.engine import Engine
 from streameval.engine.clock import Mark
 from streameval.engine.publisher import Published
 from streameval.events import Batch
+from streameval.events.columns import Refused
 from streameval.transport import codec
 
 Place = tuple[str, int]
-Logs = dict[Place, list[bytes]]
+Logs = dict[Place, list[bytes | Refused]]
 
 
 @dataclass
@@ -66,8 +67,10 @@ class Restarting:
         return self.engine.restore(codec.decode(codec.encode(state)), lambda name: self.blobs[name].copy())
 
 
-def batch(place: Place, values: list[bytes], first: int) -> Batch:
-    return Batch(*place, np.arange(first, first + len(values), dtype=np.int64), values, None)
+def batch(place: Place, values: list[bytes | Refused], first: int) -> Batch:
+    refused = {first + index: value for index, value in enumerate(values) if isinstance(value, Refused)}
+    given = [None if isinstance(value, Refused) else value for value in values]
+    return Batch(*place, np.arange(first, first + len(values), dtype=np.int64), given, None, refused)
 
 
 def fold(

@@ -7,6 +7,7 @@ it, the third law, is held in ``tests/evidence``.
 from __future__ import annotations
 
 import json
+import random
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from streameval.config import Config
 from streameval.engine import Engine
 from streameval.engine.clock import Mark
+from streameval.events.columns import Refused
 from streameval.testing import streams
 from streameval.testing.streams import HOUR, IDLE_PARTITION, START, Stream
 
@@ -130,6 +132,25 @@ def _without_tardy(stream: Stream) -> Stream:
     return Stream(
         [d for d in stream.deliveries if d.place[0] == "outcomes" or d.at - _ts(d.value) < 2 * HOUR], stream.places
     )
+
+
+@settings(laws, max_examples=4)
+@given(stream=st.integers(0, 3), seed=seeds)
+def test_messages_that_could_not_be_handed_over_are_told_alike_however_they_are_cut(stream: int, seed: int) -> None:
+    chance = random.Random(stream)
+    logs = {
+        place: [
+            Refused("unreadable", "no reason", i, chance.randint(1, 9)) if chance.random() < 0.2 else v
+            for i, v in enumerate(log)
+        ]
+        for place, log in made(stream).logs().items()
+    }
+    refused = sum(value.messages for log in logs.values() for value in log if isinstance(value, Refused))
+    whole, _ = fold(CONFIG, logs)
+    told = [json.loads(v)["data"] for (t, _), vs in whole.keys.items() for v in vs if t == "rejected"]
+    assert sum(one["count"] for one in told if one["reason"] == "unreadable") == refused > 100
+    records, _ = fold(CONFIG, logs, seed=seed, restarts=0.1)
+    records.assert_equal(whole)
 
 
 def _ts(value: bytes) -> int:

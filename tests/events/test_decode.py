@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streameval.events import Batch, Decoder, ModelSpec, TopicMapping
+from streameval.events.columns import Refused
 from streameval.events.rejected import REASONS
 
 TS = 1_714_564_800_000
@@ -505,6 +506,25 @@ ANY_OUTCOMES = st.one_of(
     st.sampled_from([message for name, (message, _) in ALL_BAD_OUTCOMES.items() if len(message) < 1000]),
     st.binary(max_size=20),
 )
+
+
+def test_messages_that_could_not_be_handed_over_are_rejected_as_one_with_their_offsets_and_no_tombstones():
+    bomb, wreck = Refused("too_large", "unpacks to much", 14, 4), Refused("unreadable", "not valid gzip", 20, 5)
+    for make, read in ((prediction, Decoder.predictions), (outcome, Decoder.outcomes)):
+        values = [make(), None, b"oops", None, make(id="x"), None]
+        whole = Batch("t", 3, np.array([9, 11, 13, 15, 16, 17]), values, None, {11: bomb, 15: wreck})
+        decoder = Decoder(MODELS)
+        rows, rejected = read(decoder, whole)
+        assert rows.offset.tolist() == [9, 16]
+        assert [(bad.offset, bad.reason, bad.detail, bad.last, bad.count) for bad in rejected] == [
+            (11, *bomb[:2], 14, 4),
+            (13, "not_json", rejected[1].detail, None, 1),
+            (15, *wreck[:2], 20, 5),
+        ]
+        assert {bad.reason for bad in rejected} <= set(REASONS)
+        assert decoder.tombstones == 1
+        parts = [read(Decoder(MODELS), whole.part(first, first + 2)) for first in (0, 2, 4)]
+        assert [bad for _, part in parts for bad in part] == rejected
 
 
 @settings(max_examples=60, deadline=None)

@@ -90,6 +90,16 @@ def test_invented_model_names_cannot_grow_the_ledger():
     assert "other models" in others["detail"]
 
 
+def test_messages_that_share_their_fate_are_told_as_one_and_counted_as_many():
+    ledger = RejectionLedger(per_interval=1)
+    stretches = [Rejection("p", 0, first, "unreadable", "d", last=first + 9, count=7) for first in (10, 20, 30)]
+    [told] = ledger.add(stretches, [0] * 3)
+    assert (told["offset"], told["last_offset"], told["count"]) == (10, 19, 7)
+    assert "counted" not in told
+    [rest] = ledger.flush("p", 0, MINUTE)
+    assert (rest["offset"], rest["last_offset"], rest["count"], rest["counted"]) == (20, 39, 14, True)
+
+
 @pytest.mark.parametrize(
     ("policy", "shown"), [("none", None), ("hash", xxhash.xxh3_128_hexdigest(b"a\xff")), ("full", "a\\xff")]
 )

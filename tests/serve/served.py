@@ -16,6 +16,7 @@ from streameval.transport.protocol import Record
 class Pulse:
     def __init__(self):
         self.turned, self.ready, self.doing = time.monotonic(), True, "reading"
+        self.stalled = {}
 
 
 VITALS = Vitals(
@@ -30,7 +31,7 @@ VITALS = Vitals(
     max_rows=20_000_000,
     topics={
         "predictions": TopicVitals(42_624, 0, 912_870_060_000),
-        "outcomes": TopicVitals(42_837, 12, 912_870_000_000),
+        "outcomes": TopicVitals(42_837, 12, 912_870_000_000, 2),
     },
     models={"price-up": ModelVitals(waiting=48, bytes=4096, taken=42_624, matched=42_412, duplicates_differing=3)},
     records={"metrics": 126, "drift": 5},

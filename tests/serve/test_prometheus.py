@@ -83,6 +83,8 @@ def test_the_worker_is_told_in_seconds_and_events():
     assert value(text, "streameval_stream_time_seconds") == VITALS.time / 1000
     assert value(text, "streameval_lag_events", topic="outcomes") == 12
     assert value(text, "streameval_lag_seconds", topic="outcomes") == 60
+    assert value(text, "streameval_partitions_stalled", topic="outcomes") == 2
+    assert value(text, "streameval_partitions_stalled", topic="predictions") == 0
     assert value(text, "streameval_rows_waiting", model="price-up") == 48
     assert value(text, "streameval_predictions_duplicate_differing_total", model="price-up") == 3
     assert value(text, "streameval_fields_unusable_total", field="segments") == 7

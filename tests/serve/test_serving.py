@@ -40,6 +40,20 @@ def test_liveness_says_what_is_done_and_turns_when_the_loop_stands_still():
         assert "stood still for 1 min 1 s, while committing" in json.loads(body)["reason"]
 
 
+def test_liveness_turns_where_partitions_do_not_move_and_names_them():
+    pulse = Pulse()
+    with serving(pulse) as served:
+        pulse.stalled = {"predictions/3": "12 events to read, none came for 2 min; a transaction"}
+        status, body, _ = get(served, "/healthz")
+        reason = "predictions/3 does not move: 12 events to read, none came for 2 min; a transaction"
+        assert (status, json.loads(body)["reason"]) == (503, reason)
+        pulse.stalled |= {"outcomes/0": "1 event to read, none came for 3 min", "outcomes/1": "..."}
+        reason = "outcomes/0 does not move, nor do 2 other partitions: 1 event to read, none came for 3 min"
+        assert json.loads(get(served, "/healthz")[1])["reason"] == reason
+        pulse.stalled = {}
+        assert get(served, "/healthz")[0] == 200
+
+
 def test_a_worker_that_starts_is_alive_and_not_ready():
     pulse = Pulse()
     pulse.turned, pulse.ready, pulse.doing = None, False, "restoring the state"

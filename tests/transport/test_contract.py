@@ -114,6 +114,21 @@ def test_a_paused_partition_is_passed_over_by_poll_only(filled: Bench) -> None:
     assert {batch.partition for _ in range(30) for batch in transport.poll(4, 0)} == {0}
 
 
+def test_what_reads_may_be_opened_anew_at_any_time_and_nothing_is_hidden(filled: Bench) -> None:
+    transport = filled.open()
+    transport.assign({A: 3, B: 0})
+    transport.pause({B})
+    transport.read(*A, 5)
+    at = transport.position(A)
+    transport.reopen()
+    assert (transport.position(A), transport.position(B)) == (at, 0)
+    assert transport.read(*A, 1).values == [b"a%d" % at]
+    assert {batch.partition for _ in range(30) for batch in transport.poll(4, 0)} <= {0}
+    assert transport.hidden(A) is transport.hidden(B) is None
+    transport.resume({B})
+    assert transport.read(*B, 1).values == [b"b0"]
+
+
 def test_a_new_assignment_leaves_the_others_where_they_are(filled: Bench) -> None:
     transport = filled.open()
     transport.assign({A: 10})
